@@ -1,0 +1,84 @@
+//! Calibration data: real inputs of the model, from a `.npz` file with one array per model input.
+
+use std::path::{Path, PathBuf};
+
+use nomopoly_runtime::onnx::Graph;
+use nomopoly_runtime::{NamedTensor, TensorData};
+
+use crate::arrays::read_npz;
+use crate::error::{Error, Result};
+
+/// Real inputs. Each array holds samples along its first axis: `[samples, ...]` where the model's
+/// input is `[1, ...]`, or `[samples, ...input shape]`.
+#[derive(Debug, Clone)]
+pub struct Calibration {
+    path: PathBuf,
+    arrays: Vec<NamedTensor>,
+}
+
+impl Calibration {
+    /// Reads a `.npz` file.
+    ///
+    /// # Errors
+    /// [`Error::Calibration`] naming the file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let wrong = |reason: String| Error::Calibration { path: path.to_owned(), reason };
+        let arrays = read_npz(path).map_err(wrong)?;
+        if arrays.is_empty() {
+            return Err(wrong("it holds no array".into()));
+        }
+        Ok(Self { path: path.to_owned(), arrays })
+    }
+
+    /// Sample `index`, counted round and round, as inputs of the model in its order. Sample 0 comes
+    /// again when the data runs out.
+    ///
+    /// # Errors
+    /// [`Error::Calibration`] when an input is missing, not finite or does not fit the model.
+    pub fn sample(&self, graph: &Graph, index: usize) -> Result<Vec<NamedTensor>> {
+        let wrong = |reason: String| Error::Calibration { path: self.path.clone(), reason };
+        let mut sample = vec![];
+        for info in graph.inputs() {
+            let array =
+                self.arrays.iter().find(|array| array.name == info.name).ok_or_else(|| {
+                    let names: Vec<_> = self.arrays.iter().map(|a| a.name.as_str()).collect();
+                    wrong(format!("no array `{}`, it has {}", info.name, names.join(", ")))
+                })?;
+            let len: usize = info.shape.iter().product();
+            let each = array.shape.iter().skip(1).product::<usize>();
+            let samples = array.shape.first().copied().unwrap_or(0);
+            let fits = each == len && samples > 0 && array.data.len() == samples * len;
+            if !fits {
+                return Err(wrong(format!(
+                    "array `{}` has shape {:?}, expected [samples, ...] for the input's {:?}",
+                    info.name, array.shape, info.shape
+                )));
+            }
+            let start = (index % samples) * len;
+            let tensor = NamedTensor {
+                name: info.name.clone(),
+                shape: info.shape.clone(),
+                data: slice(&array.data, start, len).ok_or_else(|| {
+                    wrong(format!("array `{}` has an unsupported element type", info.name))
+                })?,
+            };
+            tensor.check(info.dtype, &info.shape).map_err(|error| wrong(error.to_string()))?;
+            sample.push(tensor);
+        }
+        Ok(sample)
+    }
+}
+
+fn slice(data: &TensorData, start: usize, len: usize) -> Option<TensorData> {
+    macro_rules! part {
+        ($($variant:ident),*) => {
+            match data {
+                $(TensorData::$variant(values) => {
+                    Some(TensorData::$variant(values.get(start..start + len)?.to_vec()))
+                })*
+                _ => None,
+            }
+        };
+    }
+    part!(F32, F64, I8, I16, I32, I64, U8, U16, U32, U64, Bool)
+}

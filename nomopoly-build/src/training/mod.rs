@@ -1,0 +1,514 @@
+//! Adversarial training of one operation: the prover's frozen generator, the verifier's network
+//! and the adversary.
+
+pub mod adversary;
+mod evaluate;
+mod fakes;
+mod judge;
+mod network;
+mod threshold;
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use nomopoly_manifest::{
+    ARTEFACT_SCHEMA, Architecture, Case, Check, CheckCost, CompileOptions, Epoch, Figures, Metrics,
+};
+use nomopoly_runtime::CompiledOperation;
+use nomopoly_runtime::artefact::{Artefact, ArtefactHeader, MAX_SKETCHES, Network};
+use nomopoly_runtime::certificate;
+use nomopoly_runtime::generator::Generator;
+use nomopoly_runtime::mlp::MLP_MOST_INPUTS;
+use nomopoly_runtime::onnx::Digest;
+use nomopoly_runtime::operations::Operation;
+use nomopoly_runtime::residual::check_cost;
+use rand_chacha::ChaCha20Rng;
+
+use crate::error::{Error, Result};
+use crate::random;
+use crate::samples::{Samples, Splits};
+use adversary::Adversary;
+use evaluate::{Evaluation, deviation_curve, evaluate};
+use judge::{Claims, Judge};
+use network::{Trainable, cross_entropy};
+use threshold::{ENVELOPE, HonestResiduals};
+
+/// Multiply-accumulates that the final measurement may take: large operations are measured on
+/// fewer samples, and say so.
+const TEST_BUDGET: u64 = 2_000_000_000;
+/// Trials a point of the curve of false acceptance.
+const CURVE_TRIALS: usize = 100;
+/// The worst spread of held-out inputs may be this much larger than that of the inputs on which
+/// the number of sketches is chosen.
+const SPREAD_RESERVE: f64 = 2.;
+/// By this the curriculum's smallest deviation shrinks after an epoch that went well.
+const CURRICULUM_STEP: f64 = 0.1;
+
+/// A trained operation with everything that is written to the registry.
+pub struct Trained {
+    pub compiled: CompiledOperation,
+    pub adversary: Adversary,
+    pub metrics: Metrics,
+}
+
+/// Trains one operation.
+///
+/// `on_epoch` is told of every epoch and may stop the training by returning `false`.
+///
+/// # Errors
+/// [`Error::Interrupted`] when stopped, and when the operation cannot be trained as asked.
+pub fn train(
+    operation: &Arc<Operation>,
+    entry: &str,
+    options: &CompileOptions,
+    splits: &Splits,
+    device: &Device,
+    on_epoch: &mut dyn FnMut(&Epoch) -> bool,
+) -> Result<Trained> {
+    let id = Digest::from_bytes(operation.id(options)?);
+    let hex = id.to_string();
+    let spec = operation.spec();
+    let generator_seed = random::seed_bytes(options.seed, &hex, "generator");
+    let generator = Generator::from_seed(
+        generator_seed,
+        spec.inputs_len(),
+        spec.output_len(),
+        options.proof_dim as usize,
+        device,
+    )?;
+    let mut random = random::stream(options.seed, &hex, "training");
+    let judge = choose_check(operation, generator, options, &splits.threshold, device, &mut random)?;
+    let mut session = Session::new(judge, entry, options, splits, random)?;
+    let history = session.run(on_epoch)?;
+    session.finish(history, id, Digest::from_bytes(generator_seed))
+}
+
+/// Sketch or replay, and how many sketches: as few as certify the asked bits on twice the worst
+/// spread seen, replay where that many cost more than recomputing or nothing certifies.
+fn choose_check(
+    operation: &Arc<Operation>,
+    generator: Generator,
+    options: &CompileOptions,
+    samples: &Samples,
+    device: &Device,
+    random: &mut ChaCha20Rng,
+) -> Result<Judge> {
+    let baseline = options.architecture == Architecture::Mlp;
+    let mut judge = Judge {
+        operation: operation.clone(),
+        generator,
+        check: Check::Replay,
+        sketches: 0,
+        baseline,
+        device: device.clone(),
+    };
+    if baseline || operation.linear().is_none() {
+        return Ok(judge);
+    }
+    (judge.check, judge.sketches) = (Check::Sketch, 1);
+    let mut worst = 0f64;
+    evaluate::for_chunks(&judge, samples, 1, |turn, inputs| {
+        let batch = judge.batch(inputs, turn, random)?;
+        worst = judge.spreads(&batch)?.into_iter().fold(worst, f64::max);
+        Ok(())
+    })?;
+    let sketches = certificate::sketches_for(
+        ENVELOPE * 1.05,
+        worst * SPREAD_RESERVE,
+        options.min_deviation,
+        f64::from(options.soundness_bits),
+        MAX_SKETCHES,
+    );
+    match sketches {
+        Some(k) if check_cost(operation, Check::Sketch, k) < operation.recompute_cost() => {
+            judge.sketches = k;
+        }
+        _ => (judge.check, judge.sketches) = (Check::Replay, 0),
+    }
+    Ok(judge)
+}
+
+/// One operation in training.
+struct Session<'a> {
+    judge: Judge,
+    entry: &'a str,
+    options: &'a CompileOptions,
+    splits: &'a Splits,
+    network: Trainable,
+    verifier_optimiser: AdamW,
+    adversary: Adversary,
+    adversary_optimiser: AdamW,
+    random: ChaCha20Rng,
+    /// Deviation below which fakes are within rounding and cannot be told from honest outputs.
+    floor: f64,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        judge: Judge,
+        entry: &'a str,
+        options: &'a CompileOptions,
+        splits: &'a Splits,
+        mut random: ChaCha20Rng,
+    ) -> Result<Self> {
+        let operation = judge.operation.clone();
+        let device = judge.device.clone();
+        let (network, rate) = if judge.baseline {
+            let spec = operation.spec();
+            let inputs = spec.inputs_len() + spec.output_len() + options.proof_dim as usize;
+            if inputs > MLP_MOST_INPUTS {
+                return Err(Error::Operation {
+                    operation: operation.output().to_owned(),
+                    entry: entry.to_owned(),
+                    reason: format!(
+                        "the baseline perceptron would have {inputs} inputs, {MLP_MOST_INPUTS} are \
+                         its limit; compile with the residual architecture"
+                    ),
+                });
+            }
+            let x = &splits.train.inputs;
+            let y = operation.forward(x)?;
+            let scales = (magnitude(x)?, magnitude(std::slice::from_ref(&y))?);
+            (Trainable::mlp(inputs, scales.0, scales.1, &mut random, &device)?, 1e-3)
+        } else {
+            (Trainable::head(&mut random, &device)?, 0.05)
+        };
+        let (adversary, variables) =
+            Adversary::new(&operation, options.proof_dim as usize, &mut random, &device)?;
+        let optimiser = |variables, lr| {
+            AdamW::new(variables, ParamsAdamW { lr, weight_decay: 0., ..Default::default() })
+        };
+        let verifier_optimiser = optimiser(network.variables(), rate)?;
+        let adversary_optimiser = optimiser(variables, 0.01)?;
+        let mut session = Self {
+            judge,
+            entry,
+            options,
+            splits,
+            network,
+            verifier_optimiser,
+            adversary,
+            adversary_optimiser,
+            random,
+            floor: options.min_deviation,
+        };
+        session.floor = session.rounding_floor()?;
+        Ok(session)
+    }
+
+    /// The deviation at which a random error passes all sketches with probability 2^-20, or, for
+    /// replay, four times the tolerance.
+    fn rounding_floor(&mut self) -> Result<f64> {
+        if self.judge.baseline {
+            return Ok(self.options.min_deviation);
+        }
+        let mut spreads = vec![];
+        let Self { judge, splits, random, .. } = self;
+        evaluate::for_chunks(judge, &splits.validation, 1, |turn, inputs| {
+            spreads.extend(judge.spreads(&judge.batch(inputs, turn, random)?)?);
+            Ok(())
+        })?;
+        let worst = spreads.into_iter().fold(0., f64::max);
+        let floor = match self.judge.sketches {
+            0 => 4. * ENVELOPE * worst,
+            k => certificate::deviation_at(k, ENVELOPE, worst, 20.),
+        };
+        Ok(floor.clamp(1e-7, 0.5))
+    }
+
+    fn run(&mut self, on_epoch: &mut dyn FnMut(&Epoch) -> bool) -> Result<Vec<Epoch>> {
+        let mut history: Vec<Epoch> = vec![];
+        let (mut deviation, mut best, mut since_best) = (1f64, 0f64, 0);
+        let mut validation = random::stream(self.options.seed, self.entry, "validation");
+        for number in 1..=self.options.max_epochs {
+            deviation = deviation.max(self.floor);
+            self.adversary.set_deviation(deviation);
+            let (mut verifier_loss, mut adversary_loss) = (0., 0.);
+            for step in 0..self.options.steps_per_epoch {
+                let losses = self.step(deviation, step as usize)?;
+                verifier_loss += losses.0;
+                adversary_loss += losses.1;
+            }
+            let steps = f64::from(self.options.steps_per_epoch);
+            let evaluation = evaluate(
+                &self.judge,
+                &self.network,
+                &self.adversary,
+                &self.splits.validation,
+                deviation,
+                false,
+                1,
+                &mut validation,
+            )?;
+            let epoch =
+                describe(number, verifier_loss / steps, adversary_loss / steps, &evaluation, deviation);
+            let proceed = on_epoch(&epoch);
+            let accuracy = epoch.mean_accuracy;
+            history.push(epoch);
+            if !proceed {
+                return Err(Error::Interrupted);
+            }
+            if accuracy > best {
+                (best, since_best) = (accuracy, 0);
+            } else {
+                since_best += 1;
+            }
+            let met = accuracy >= self.options.target_accuracy;
+            if met && number >= self.options.min_epochs && deviation <= self.floor {
+                break;
+            }
+            if met && deviation > self.floor {
+                // A harder curriculum: accuracies before and after do not compare.
+                deviation *= CURRICULUM_STEP;
+                (best, since_best) = (0., 0);
+            } else if since_best >= self.options.patience {
+                break;
+            }
+        }
+        Ok(history)
+    }
+
+    /// One step of the verifier and one of the adversary; their losses in nats.
+    fn step(&mut self, deviation: f64, variant: usize) -> Result<(f64, f64)> {
+        let memory = (16usize << 20) / self.judge.elements().max(1);
+        let size = (self.options.batch_size as usize).min(memory).max(2);
+        let inputs = self.splits.train.draw(size, &mut self.random)?;
+        let batch = self.judge.batch(inputs, variant, &mut self.random)?;
+        let claims =
+            Claims::new(&self.judge, &batch, &self.adversary, deviation, &mut self.random)?;
+
+        let mut losses = vec![];
+        for (case, (output, proof)) in &claims.cases {
+            let mut shown = self.judge.show(&batch, output, proof)?;
+            shown.features = shown.features.map(|features| features.detach());
+            let loss = cross_entropy(&self.network.logits(&shown)?, *case == Case::Honest)?;
+            // As much weight for the one honest case as for the four fake ones.
+            losses.push(if *case == Case::Honest { (loss * 4.)? } else { loss });
+            if *case == Case::Honest && self.network.is_head() {
+                shown.features = Some(threshold::envelope_batch(size, &mut self.random, &self.judge.device)?);
+                losses.push((cross_entropy(&self.network.logits(&shown)?, true)? * 4.)?);
+            }
+        }
+        let count = losses.len() as f64;
+        let loss = (Tensor::stack(&losses, 0)?.sum_all()? / count)?;
+        self.verifier_optimiser.backward_step(&loss)?;
+        let verifier_loss = f64::from(loss.to_scalar::<f32>()?);
+
+        // The adversary learns through the verifier: from its fakes with the generator's proof
+        // and with its own.
+        let fake = self.adversary.output(&self.judge.operation, &batch.inputs, &batch.truth)?;
+        let own = self.adversary.proof(&self.judge.generator, &batch.folded, &fake)?;
+        let generated = self.judge.generator.proof(&batch.folded, &fake)?;
+        let mut losses = vec![];
+        for proof in [&own, &generated] {
+            let shown = self.judge.show(&batch, &fake, proof)?;
+            losses.push(cross_entropy(&self.network.logits(&shown)?, true)?);
+        }
+        let loss = (Tensor::stack(&losses, 0)?.sum_all()? / 2.)?;
+        self.adversary_optimiser.backward_step(&loss)?;
+        Ok((verifier_loss, f64::from(loss.to_scalar::<f32>()?)))
+    }
+
+    /// Fixes the threshold on its own split and measures the final figures on the test split.
+    fn finish(mut self, history: Vec<Epoch>, id: Digest, generator_seed: Digest) -> Result<Trained> {
+        self.fix_threshold()?;
+        let options = self.options;
+        let cost = self.cost()?;
+        let mut random = random::stream(options.seed, self.entry, "test");
+        let test = &self.splits.test;
+        let trials = ((TEST_BUDGET / cost.verify.max(cost.recompute).max(1)) as usize)
+            .clamp(16, options.test_samples as usize);
+        let test = test.first(trials)?;
+        let rounds = trials.div_ceil(test.len().max(1));
+        let evaluation = evaluate(
+            &self.judge,
+            &self.network,
+            &self.adversary,
+            &test,
+            options.min_deviation,
+            true,
+            rounds,
+            &mut random,
+        )?;
+        let head = self.network.to_head()?;
+        let mut spreads = evaluation.spreads.clone();
+        spreads.sort_by(f64::total_cmp);
+        let worst = spreads.last().copied().unwrap_or(0.);
+        let median = spreads.get(spreads.len() / 2).copied().unwrap_or(0.);
+        let certificate = head.as_ref().map(|head| {
+            head.certify(
+                self.judge.sketches,
+                worst,
+                median,
+                f64::from(options.soundness_bits),
+                options.min_deviation,
+            )
+        });
+        let bound = certificate.as_ref().map(|c| (c.sketches, c.threshold, c.spread));
+        let count = CURVE_TRIALS.min(trials);
+        let deviations =
+            deviation_curve(&self.judge, &self.network, &test, count, bound, &mut random)?;
+        let figures = Figures {
+            accuracy: evaluation.mean_accuracy(),
+            cases: Case::ALL.iter().map(|&case| (case, evaluation.errors(case))).collect(),
+            completeness_error: evaluation.errors(Case::Honest),
+            soundness_error: evaluation.soundness_error(),
+            certificate: certificate.clone(),
+            epochs: history.len() as u32,
+            cost,
+        };
+        let network = match (head, self.network.to_mlp()?) {
+            (Some(head), _) => Network::Residual(head),
+            (None, Some(mlp)) => Network::Mlp(mlp),
+            (None, None) => return Err(self.failure("it has no network")),
+        };
+        let Self { judge, adversary, .. } = self;
+        let artefact = Artefact {
+            id,
+            header: ArtefactHeader {
+                schema: ARTEFACT_SCHEMA,
+                entry: self.entry.to_owned(),
+                id: id.to_string(),
+                operation: judge.operation.spec().clone(),
+                options: options.clone(),
+                check: judge.check,
+                sketches: judge.sketches,
+                generator_seed: generator_seed.to_string(),
+                certificate,
+            },
+            generator: judge.generator,
+            network,
+        };
+        let metrics = Metrics {
+            schema: ARTEFACT_SCHEMA,
+            entry: self.entry.to_owned(),
+            operation: judge.operation.spec().clone(),
+            check: judge.check,
+            options: options.clone(),
+            history,
+            figures,
+            scores: evaluation.histograms(),
+            deviations,
+        };
+        let compiled = CompiledOperation::new(judge.operation, Arc::new(artefact))?;
+        Ok(Trained { compiled, adversary: adversary.detach(), metrics })
+    }
+
+    fn failure(&self, reason: &str) -> Error {
+        Error::Operation {
+            operation: self.judge.operation.output().to_owned(),
+            entry: self.entry.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn cost(&self) -> Result<CheckCost> {
+        let recompute = self.judge.operation.recompute_cost();
+        let verify = match self.network.to_mlp()? {
+            Some(mlp) => mlp.cost(),
+            None => check_cost(&self.judge.operation, self.judge.check, self.judge.sketches),
+        };
+        Ok(CheckCost { recompute, verify })
+    }
+
+    /// See [`threshold`]. The number of sketches grows if the trained threshold asks for more.
+    fn fix_threshold(&mut self) -> Result<()> {
+        let mut random = random::stream(self.options.seed, self.entry, "threshold");
+        if self.judge.baseline {
+            let split = &self.splits.threshold;
+            let evaluation = evaluate(
+                &self.judge,
+                &self.network,
+                &self.adversary,
+                split,
+                self.options.min_deviation,
+                false,
+                1,
+                &mut random,
+            )?;
+            return threshold::fix_mlp(&self.network, &evaluation.logits);
+        }
+        for _ in 0..3 {
+            let mut honest = HonestResiduals::default();
+            let mut worst = 0f64;
+            let Self { judge, splits, .. } = &mut *self;
+            // Every runtime at every scale.
+            for (variant, scale) in (0..4).flat_map(|v| evaluate::SCALES.map(|s| (v, s))) {
+                evaluate::for_chunks(judge, &splits.threshold, 1, |turn, inputs| {
+                    // A quarter of the chunks for each pair keeps this as dear as four passes.
+                    if turn % 4 != variant % 4 && splits.threshold.len() > 64 {
+                        return Ok(());
+                    }
+                    let inputs =
+                        inputs.iter().map(|x| Ok((x * scale)?)).collect::<Result<Vec<_>>>()?;
+                    let batch = judge.batch(inputs, variant, &mut random)?;
+                    if scale == 1. {
+                        worst = judge.spreads(&batch)?.into_iter().fold(worst, f64::max);
+                    }
+                    let shown = judge.show(&batch, &batch.honest, &batch.proof)?;
+                    honest.observe(&shown)
+                })?;
+            }
+            threshold::fix_head(&self.network, &honest)?;
+            let head = self.network.to_head()?.ok_or_else(|| self.failure("it has no head"))?;
+            if self.judge.check != Check::Sketch {
+                return Ok(());
+            }
+            let needed = certificate::sketches_for(
+                head.threshold(),
+                worst * SPREAD_RESERVE,
+                self.options.min_deviation,
+                f64::from(self.options.soundness_bits),
+                MAX_SKETCHES,
+            );
+            match needed {
+                Some(k)
+                    if check_cost(&self.judge.operation, Check::Sketch, k)
+                        < self.judge.operation.recompute_cost() =>
+                {
+                    if k <= self.judge.sketches {
+                        return Ok(());
+                    }
+                    self.judge.sketches = k;
+                }
+                _ => (self.judge.check, self.judge.sketches) = (Check::Replay, 0),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn describe(
+    epoch: u32,
+    verifier_loss: f64,
+    adversary_loss: f64,
+    evaluation: &Evaluation,
+    deviation: f64,
+) -> Epoch {
+    let honest_score = evaluation.mean_score(&[Case::Honest]);
+    let fake_score = evaluation.mean_score(&Case::ALL[1..]);
+    Epoch {
+        epoch,
+        verifier_loss,
+        adversary_loss,
+        accuracy: Case::ALL.iter().map(|&case| (case, evaluation.accuracy(case))).collect(),
+        mean_accuracy: evaluation.mean_accuracy(),
+        fool_rate: evaluation.fool_rate(),
+        honest_score,
+        fake_score,
+        score_separation: honest_score - fake_score,
+        deviation,
+    }
+}
+
+/// Root mean square over all samples, never zero.
+fn magnitude(tensors: &[Tensor]) -> Result<f64> {
+    let mut sum = 0.;
+    let mut count = 0;
+    for tensor in tensors {
+        sum += f64::from(tensor.sqr()?.sum_all()?.to_scalar::<f32>()?);
+        count += tensor.elem_count();
+    }
+    Ok((sum / count.max(1) as f64).sqrt().max(1e-6))
+}

@@ -1,0 +1,99 @@
+//! A model whose operations are compiled: the graph, and the artefacts of its operations.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::onnx::Graph;
+use crate::operation_check::CompiledOperation;
+use crate::tensor::NamedTensor;
+use crate::{Error, Result};
+
+/// A bound graph with the compiled operations that take part in its proofs.
+#[derive(Debug, Clone)]
+pub struct CompiledModel {
+    graph: Arc<Graph>,
+    operations: Vec<CompiledOperation>,
+}
+
+impl CompiledModel {
+    /// Joins a graph and its compiled operations, in any order.
+    ///
+    /// # Errors
+    /// [`Error::Operation`] when an operation is not a node of the graph, or comes twice.
+    pub fn new(graph: Arc<Graph>, operations: Vec<CompiledOperation>) -> Result<Self> {
+        let mut ordered: Vec<Option<CompiledOperation>> = vec![None; graph.nodes().len()];
+        for compiled in operations {
+            let name = compiled.operation.output().to_owned();
+            let position = graph
+                .nodes()
+                .iter()
+                .position(|node| node.output.first() == Some(&name))
+                .ok_or_else(|| Error::Operation {
+                    operation: name.clone(),
+                    reason: format!("{} has no such node", graph.model().name()),
+                })?;
+            if ordered[position].replace(compiled).is_some() {
+                return Err(Error::Operation {
+                    operation: name,
+                    reason: "it was given twice".into(),
+                });
+            }
+        }
+        Ok(Self { graph, operations: ordered.into_iter().flatten().collect() })
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The compiled operations in the graph's order.
+    pub fn operations(&self) -> &[CompiledOperation] {
+        &self.operations
+    }
+
+    /// Operations whose outputs the host reveals.
+    pub fn transcript(&self) -> impl Iterator<Item = &CompiledOperation> {
+        self.operations.iter().filter(|compiled| compiled.in_transcript())
+    }
+
+    /// Operations that a proof has a vector for: those of the transcript, and those that produce
+    /// an output of the model.
+    pub fn proved(&self) -> impl Iterator<Item = &CompiledOperation> {
+        let outputs: HashSet<&str> =
+            self.graph.outputs().iter().map(|output| output.name.as_str()).collect();
+        self.operations.iter().filter(move |compiled| {
+            compiled.in_transcript() || outputs.contains(compiled.operation.output())
+        })
+    }
+
+    /// The given inputs in the graph's order, checked.
+    ///
+    /// # Errors
+    /// Unknown, missing or repeated names, wrong shapes or element types, values that are not
+    /// finite.
+    pub(crate) fn order_inputs<'a>(&self, inputs: &'a [NamedTensor]) -> Result<Vec<&'a NamedTensor>> {
+        let expected = self.graph.inputs();
+        for (index, input) in inputs.iter().enumerate() {
+            let known = expected.iter().any(|info| info.name == input.name);
+            let repeated = inputs[..index].iter().any(|other| other.name == input.name);
+            if !known || repeated {
+                return Err(Error::UnknownInput {
+                    model: self.graph.model().name().to_owned(),
+                    got: input.name.clone(),
+                    expected: expected.iter().map(|info| info.name.clone()).collect(),
+                });
+            }
+        }
+        expected
+            .iter()
+            .map(|info| {
+                let input = inputs
+                    .iter()
+                    .find(|input| input.name == info.name)
+                    .ok_or_else(|| Error::MissingInput { input: info.name.clone() })?;
+                input.check(info.dtype, &info.shape)?;
+                Ok(input)
+            })
+            .collect()
+    }
+}

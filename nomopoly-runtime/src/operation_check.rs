@@ -1,0 +1,189 @@
+//! Proving and verifying one operation: what a whole-model proof is made of, and what training
+//! and audits measure.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use nomopoly_manifest::{Architecture, Check};
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::artefact::{Artefact, Network};
+use crate::key::VerifierKey;
+use crate::operations::Operation;
+use crate::operations::linear::Contracted;
+use crate::residual::{FEATURES, FeatureVector, Prepared, features, proof_residual};
+use crate::{Error, Result};
+
+/// An operation with its artefact, checked to belong together.
+#[derive(Debug, Clone)]
+pub struct CompiledOperation {
+    pub operation: Arc<Operation>,
+    pub artefact: Arc<Artefact>,
+}
+
+impl CompiledOperation {
+    /// Joins an operation and its artefact.
+    ///
+    /// # Errors
+    /// [`Error::Artefact`] when the artefact was compiled for another operation, other weights or
+    /// is not what its id says.
+    pub fn new(operation: Arc<Operation>, artefact: Arc<Artefact>) -> Result<Self> {
+        let header = &artefact.header;
+        if operation.id(&header.options)? != *artefact.id.as_bytes() || header.operation != *operation.spec() {
+            return Err(Error::Artefact {
+                artefact: header.entry.clone(),
+                reason: format!(
+                    "it was compiled for other weights, shapes or attributes than those of `{}`",
+                    operation.output()
+                ),
+            });
+        }
+        Ok(Self { operation, artefact })
+    }
+
+    /// Runs the generator on inputs and output, each `[B, ...]`: proof vectors `[B, proof_dim]`.
+    ///
+    /// # Errors
+    /// When a shape does not fit.
+    pub fn prove(&self, inputs: &[Tensor], output: &Tensor) -> Result<Tensor> {
+        let generator = &self.artefact.generator;
+        generator.proof(&generator.fold_inputs(inputs)?, output)
+    }
+
+    /// Whether the output is revealed in a transcript rather than recomputed by the verifier.
+    pub fn in_transcript(&self) -> bool {
+        let header = &self.artefact.header;
+        header.check == Check::Sketch || header.options.architecture == Architecture::Mlp
+    }
+}
+
+/// The judgement of one claim about one operation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// 0 to 1; accepted at 0.5 and above.
+    pub score: f64,
+    /// Largest output residual in rounding units; absent for the baseline.
+    pub residual: Option<f64>,
+    /// Largest residual of the proof vector in rounding units; absent for the baseline.
+    pub proof_residual: Option<f64>,
+    /// Smallest relative deviation that would be rejected for this very input with probability
+    /// 1 - 2^-soundness_bits; absent for the baseline.
+    pub certified_deviation: Option<f64>,
+}
+
+impl Verdict {
+    pub fn accepted(&self) -> bool {
+        self.score >= 0.5
+    }
+}
+
+/// The verifier of one operation, with its secret vectors expanded and the weights contracted.
+pub struct OperationVerifier {
+    compiled: CompiledOperation,
+    contracted: Option<Contracted>,
+    threshold: f64,
+}
+
+impl OperationVerifier {
+    /// Expands the key and contracts the weights.
+    ///
+    /// # Errors
+    /// When the artefact asks for a sketch of an operation that has none.
+    pub fn new(compiled: CompiledOperation, key: &VerifierKey, device: &Device) -> Result<Self> {
+        let header = &compiled.artefact.header;
+        let mut threshold = 0.;
+        let mut contracted = None;
+        if let Network::Residual(head) = &compiled.artefact.network {
+            threshold = head.threshold();
+            if header.check == Check::Sketch {
+                let linear = compiled.operation.linear().ok_or_else(|| Error::Artefact {
+                    artefact: header.entry.clone(),
+                    reason: "it asks for a sketch of an operation that is not linear".into(),
+                })?;
+                let vectors =
+                    secret_vectors(key, &header.id, linear.features(), header.sketches, device)?;
+                contracted = Some(linear.contract(&vectors)?);
+            }
+        }
+        Ok(Self { compiled, contracted, threshold })
+    }
+
+    pub fn compiled(&self) -> &CompiledOperation {
+        &self.compiled
+    }
+
+    /// The contracted weights, for export; secret with the key that they came from.
+    pub fn contracted(&self) -> Option<&Contracted> {
+        self.contracted.as_ref()
+    }
+
+    /// Judges claims about a batch: inputs `[B, ...]`, claimed outputs `[B, ...]`, proof vectors
+    /// `[B, proof_dim]`; one verdict per sample. Claims that are not finite score 0.
+    ///
+    /// # Errors
+    /// When a shape does not fit.
+    pub fn verify(&self, inputs: &[Tensor], output: &Tensor, proof: &Tensor) -> Result<Vec<Verdict>> {
+        let Artefact { generator, network, header, .. } = self.compiled.artefact.as_ref();
+        let head = match network {
+            Network::Residual(head) => head,
+            Network::Mlp(mlp) => {
+                let logits = mlp.logits(inputs, output, proof)?.flatten_all()?.to_vec1::<f32>()?;
+                return Ok(logits.into_iter().map(mlp_verdict).collect());
+            }
+        };
+        let operation = &self.compiled.operation;
+        let contracted = self.contracted.as_ref();
+        let prepared = Prepared::new(operation, generator, inputs, contracted)?;
+        let residual = prepared.output_residual(operation, contracted, output)?;
+        let proof_residual = proof_residual(generator, &prepared.folded, output, proof)?;
+        // The maximum of a row skips NaN, its sum does not: overflow anywhere is a rejection.
+        let finite = (residual.sum(1)? + proof_residual.sum(1)?)?.to_vec1::<f32>()?;
+        let rows = features(&residual, &proof_residual)?.to_vec2::<f32>()?;
+        let spreads = prepared.spread(operation, output)?;
+        let sketches = if contracted.is_some() { header.sketches } else { 0 };
+        let bits = f64::from(header.options.soundness_bits);
+        Ok(rows
+            .into_iter()
+            .zip(finite)
+            .zip(spreads)
+            .map(|((row, finite), spread)| {
+                let features: FeatureVector = std::array::from_fn(|i| row[i]);
+                debug_assert_eq!(row.len(), FEATURES);
+                let score = if finite.is_finite() { head.score(&features) } else { 0. };
+                Verdict {
+                    score,
+                    residual: Some(f64::from(features[0]).exp_m1()),
+                    proof_residual: Some(f64::from(features[2]).exp_m1()),
+                    certified_deviation: Some(crate::certificate::deviation_at(
+                        sketches,
+                        self.threshold,
+                        spread,
+                        bits,
+                    )),
+                }
+            })
+            .collect())
+    }
+}
+
+fn mlp_verdict(logit: f32) -> Verdict {
+    let score = if logit.is_nan() { 0. } else { 1. / (1. + f64::from(-logit).exp()) };
+    Verdict { score, residual: None, proof_residual: None, certified_deviation: None }
+}
+
+/// `[features, k]` standard Gaussians of a key for one artefact.
+///
+/// # Errors
+/// When the device cannot hold them.
+pub fn secret_vectors(
+    key: &VerifierKey,
+    id: &str,
+    features: usize,
+    sketches: u32,
+    device: &Device,
+) -> Result<Tensor> {
+    let mut stream = key.stream(id);
+    let count = features * sketches as usize;
+    let values: Vec<f32> = (0..count).map(|_| StandardNormal.sample(&mut stream)).collect();
+    Ok(Tensor::from_vec(values, (features, sketches as usize), device)?)
+}

@@ -1,0 +1,258 @@
+//! Convolutions over any number of spatial axes.
+
+use candle_core::{DType, Tensor};
+
+use super::{Contracted, EPSILON, Linear, sample_scale};
+use crate::Result;
+use crate::operations::window::{Taps, Window};
+
+/// A grouped, strided, dilated, padded convolution with constant weights.
+#[derive(Debug, Clone)]
+pub struct Convolution {
+    /// `[C_out, C_in / groups, taps]`.
+    weights: Tensor,
+    /// `[C_out]`.
+    bias: Option<Tensor>,
+    max_bias: f64,
+    groups: usize,
+    window: Window,
+    taps: Taps,
+    /// Batch dimension of the operation's own input.
+    images: usize,
+    channels_in: usize,
+    channels_out: usize,
+}
+
+impl Convolution {
+    /// `weights` is `[C_out, C_in / groups, ...kernel]`; `images` the operation's own batch.
+    pub fn new(
+        weights: Tensor,
+        bias: Option<Tensor>,
+        groups: usize,
+        window: Window,
+        images: usize,
+    ) -> Result<Self> {
+        let channels_out = weights.dim(0)?;
+        let channels_in = weights.dim(1)? * groups;
+        let taps = Taps::new(&window, weights.device())?;
+        let weights = weights.reshape((channels_out, channels_in / groups, window.taps()))?;
+        let max_bias = match &bias {
+            Some(bias) => f64::from(bias.abs()?.max_all()?.to_scalar::<f32>()?),
+            None => 0.,
+        };
+        Ok(Self {
+            weights,
+            bias,
+            max_bias,
+            groups,
+            window,
+            taps,
+            images,
+            channels_in,
+            channels_out,
+        })
+    }
+
+    fn per_group(&self) -> usize {
+        self.channels_in / self.groups
+    }
+
+    /// `[B, N, C, ...]` to `[B * N, C, S]`.
+    fn images_of(&self, x: &Tensor) -> Result<Tensor> {
+        let images = x.dim(0)? * self.images;
+        Ok(x.reshape((images, self.channels_in, self.window.input_len()))?)
+    }
+
+    /// `[B * N, C_out, P]` to `[B, N, C_out, ...]`.
+    fn finish(&self, y: &Tensor, batch: usize) -> Result<Tensor> {
+        let mut shape = vec![batch, self.images, self.channels_out];
+        shape.extend(&self.window.output);
+        Ok(y.reshape(shape)?)
+    }
+
+    /// The convolution as one product per group over gathered patches.
+    fn convolve(&self, x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+        let images = x.dim(0)?;
+        let patches = self.taps.apply(x, 0.)?;
+        let k = self.per_group() * self.window.taps();
+        let positions = self.window.positions();
+        let outs = self.channels_out / self.groups;
+        let patches = patches.reshape((images, self.groups, k, positions))?;
+        let weights = weights.reshape((1, self.groups, outs, k))?;
+        let weights = weights.broadcast_as((images, self.groups, outs, k))?.contiguous()?;
+        Ok(weights.matmul(&patches)?.reshape((images, self.channels_out, positions))?)
+    }
+
+    fn add_bias(y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        let Some(bias) = bias else { return Ok(y) };
+        let bias = bias.to_dtype(y.dtype())?.reshape((1, bias.elem_count(), 1))?;
+        Ok(y.broadcast_add(&bias)?)
+    }
+
+    /// Squared norms of the patches, weighted: `scales` `[R, C_in]` gives R outputs
+    /// `[B * N, R, P]` of Σ_c scales[c] Σ_taps x_c², and the scale that x was divided by.
+    fn patch_norms(&self, x: &Tensor, scales: &Tensor) -> Result<(Tensor, Tensor)> {
+        let scale = sample_scale(x)?;
+        let x = self.images_of(&x.broadcast_div(&scale)?)?.sqr()?;
+        let (images, _, s) = x.dims3()?;
+        let rows = scales.dim(0)?;
+        let by_pixel = scales.broadcast_left(images)?.contiguous()?.matmul(&x)?;
+        let norms = self.taps.apply(&by_pixel.reshape((images, rows, s))?, 0.)?.sum(2)?;
+        let batch = scale.dim(0)?;
+        let scale = scale.reshape((batch, 1, 1))?.repeat((1, self.images, 1))?;
+        Ok((norms.sqrt()?, scale.reshape((images, 1, 1))?))
+    }
+}
+
+impl Linear for Convolution {
+    fn features(&self) -> usize {
+        self.channels_out
+    }
+
+    fn reduction(&self) -> usize {
+        self.per_group() * self.window.taps()
+    }
+
+    fn positions(&self) -> usize {
+        self.images * self.window.positions()
+    }
+
+    fn is_channels_first(&self) -> bool {
+        true
+    }
+
+    fn weights(&self) -> &Tensor {
+        &self.weights
+    }
+
+    fn with_weights(&self, weights: Tensor) -> Result<Box<dyn Linear>> {
+        let weights = weights.reshape(self.weights.shape())?;
+        Ok(Box::new(Self { weights, ..self.clone() }))
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = self.convolve(&self.images_of(x)?, &self.weights)?;
+        self.finish(&Self::add_bias(y, self.bias.as_ref())?, x.dim(0)?)
+    }
+
+    fn forward_reordered(&self, x: &Tensor) -> Result<Tensor> {
+        // The channels of each group in two halves, the second first, the bias first of all.
+        let per_group = self.per_group();
+        if per_group < 2 {
+            return self.forward_f64(x);
+        }
+        let half = per_group / 2;
+        let mask: Vec<f32> = (0..per_group).map(|c| f32::from(c < half)).collect();
+        let mask = Tensor::from_vec(mask, (1, per_group, 1), x.device())?;
+        let low = self.weights.broadcast_mul(&mask)?;
+        let high = (&self.weights - &low)?;
+        let images = self.images_of(x)?;
+        let second = Self::add_bias(self.convolve(&images, &high)?, self.bias.as_ref())?;
+        self.finish(&(second + self.convolve(&images, &low)?)?, x.dim(0)?)
+    }
+
+    fn forward_f64(&self, x: &Tensor) -> Result<Tensor> {
+        let images = self.images_of(x)?.to_dtype(DType::F64)?;
+        let y = self.convolve(&images, &self.weights.to_dtype(DType::F64)?)?;
+        let y = Self::add_bias(y, self.bias.as_ref())?.to_dtype(DType::F32)?;
+        self.finish(&y, x.dim(0)?)
+    }
+
+    fn contract(&self, vectors: &Tensor) -> Result<Contracted> {
+        let k = vectors.dim(1)?;
+        let outs = self.channels_out / self.groups;
+        let columns = self.per_group() * self.window.taps();
+        // Each group's channels contract to k kernels over that group's inputs; side by side
+        // they are k kernels over all inputs.
+        let weights = self.weights.reshape((self.groups, outs, columns))?;
+        let by_group = vectors.reshape((self.groups, outs, k))?.transpose(1, 2)?.contiguous()?;
+        let weights = by_group.matmul(&weights)?;
+        let weights = weights.transpose(0, 1)?.contiguous()?;
+        let weights = weights.reshape((k, self.channels_in, self.window.taps()))?;
+        let bias = match &self.bias {
+            Some(bias) => Some(bias.reshape((1, self.channels_out))?.matmul(vectors)?),
+            None => None,
+        };
+        Ok(Contracted { vectors: vectors.clone(), weights, bias })
+    }
+
+    fn predicted(&self, x: &Tensor, contracted: &Contracted) -> Result<Tensor> {
+        let (batch, images) = (x.dim(0)?, self.images_of(x)?);
+        let (count, _, pixels) = images.dims3()?;
+        let k = contracted.weights.dim(0)?;
+        let (taps, positions) = (self.window.taps(), self.window.positions());
+        // Gather on whichever side has fewer elements to gather.
+        let z = if k * pixels < self.channels_in * positions {
+            let weights = contracted.weights.transpose(1, 2)?.contiguous()?;
+            let weights = weights.reshape((k * taps, self.channels_in))?;
+            let weights = weights.broadcast_left(count)?.contiguous()?;
+            self.taps.sum_shifted(&weights.matmul(&images)?)?
+        } else {
+            let patches = self.taps.apply(&images, 0.)?;
+            let patches = patches.reshape((count, self.channels_in * taps, positions))?;
+            let weights = contracted.weights.reshape((k, self.channels_in * taps))?;
+            weights.broadcast_left(count)?.contiguous()?.matmul(&patches)?
+        };
+        let z = Self::add_bias(z, contracted.bias.as_ref())?;
+        Ok(z.reshape((batch, self.images, k, positions))?)
+    }
+
+    fn observed(&self, y: &Tensor, contracted: &Contracted) -> Result<Tensor> {
+        let batch = y.dim(0)?;
+        let k = contracted.vectors.dim(1)?;
+        let positions = self.window.positions();
+        let count = batch * self.images;
+        let y = y.reshape((count, self.channels_out, positions))?;
+        let vectors = contracted.vectors.t()?.broadcast_left(count)?.contiguous()?;
+        Ok(vectors.matmul(&y)?.reshape((batch, self.images, k, positions))?)
+    }
+
+    fn sketch_unit(&self, x: &Tensor) -> Result<Tensor> {
+        // Σ_c ‖w_c‖² over the output channels that read an input channel, by input channel.
+        let by_group = self.weights.sqr()?.reshape((self.groups, ()))?.sum(1)?;
+        let scales = by_group.reshape((self.groups, 1))?.repeat((1, self.per_group()))?;
+        let (norms, scale) = self.patch_norms(x, &scales.reshape((1, self.channels_in))?)?;
+        let k = self.reduction() as f64;
+        let bias = (self.channels_out as f64).sqrt() * self.max_bias;
+        let floor = f64::from(f32::MIN_POSITIVE) * k.sqrt();
+        let unit = norms.broadcast_mul(&scale)?;
+        let unit = unit.affine(EPSILON * k.powf(0.25), EPSILON * bias + floor)?;
+        Ok(unit.reshape((x.dim(0)?, self.images, 1, self.window.positions()))?)
+    }
+
+    fn element_unit(&self, x: &Tensor) -> Result<Tensor> {
+        let (groups, per_group) = (self.groups, self.per_group());
+        let mut scales = vec![0f32; groups * self.channels_in];
+        for group in 0..groups {
+            let start = group * self.channels_in + group * per_group;
+            scales[start..start + per_group].fill(1.);
+        }
+        let scales = Tensor::from_vec(scales, (groups, self.channels_in), x.device())?;
+        let (norms, scale) = self.patch_norms(x, &scales)?;
+        let (images, _, positions) = norms.dims3()?;
+        let outs = self.channels_out / groups;
+        let norms = norms.broadcast_mul(&scale)?.reshape((images, groups, 1, positions))?;
+        let kernels = self.weights.sqr()?.reshape((self.channels_out, ()))?.sum(1)?.sqrt()?;
+        let unit = norms.broadcast_mul(&kernels.reshape((1, groups, outs, 1))?)?;
+        let unit = unit.reshape((images, self.channels_out, positions))?;
+        let k = self.reduction() as f64;
+        let unit = unit.affine(EPSILON * k.powf(0.25), f64::from(f32::MIN_POSITIVE) * k.sqrt())?;
+        let unit = match &self.bias {
+            Some(bias) => Self::add_bias(unit, Some(&bias.abs()?.affine(EPSILON, 0.)?))?,
+            None => unit,
+        };
+        self.finish(&unit, x.dim(0)?)
+    }
+
+    fn cost(&self, sketches: usize) -> (u64, u64) {
+        let p = self.positions() as u64;
+        let pixels = (self.images * self.window.input_len()) as u64;
+        let (taps, c_in) = (self.window.taps() as u64, self.channels_in as u64);
+        let (c_out, s) = (self.channels_out as u64, sketches as u64);
+        let recompute = p * c_out * self.reduction() as u64;
+        // The contracted convolution over all input channels, the contraction of y, and the
+        // patch norms (squares by channel, then one box filter).
+        let verify = p * c_in * taps * s + p * c_out * s + pixels * c_in + p * taps;
+        (recompute, verify)
+    }
+}

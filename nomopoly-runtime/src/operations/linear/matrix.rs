@@ -1,0 +1,196 @@
+//! Matrix products with a constant right operand: Gemm and MatMul.
+
+use candle_core::{DType, Tensor};
+
+use super::{Contracted, EPSILON, Linear, sample_scale};
+use crate::Result;
+
+/// y = x W + b over rows, with x `[.., rows, K]`, W `[K, N]` (or one per batch index) and b
+/// broadcastable to `[rows, N]`.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    /// `[K, N]`, or `[.., K, N]` where the right operand is batched.
+    weights: Tensor,
+    /// `[1, N]` or `[rows, N]`.
+    bias: Option<Tensor>,
+    max_bias: f64,
+    /// Batch dimensions, rows and K of the input, after `transpose`.
+    x_shape: Vec<usize>,
+    /// Batch dimensions, rows and N.
+    y_shape: Vec<usize>,
+    /// The operation's own output shape (vectors lose the dimension of size 1).
+    output_shape: Vec<usize>,
+    /// Whether the input comes as `[K, rows]` (Gemm's transA).
+    transpose: bool,
+}
+
+impl Matrix {
+    pub fn new(
+        weights: Tensor,
+        bias: Option<Tensor>,
+        x_shape: Vec<usize>,
+        y_shape: Vec<usize>,
+        output_shape: Vec<usize>,
+        transpose: bool,
+    ) -> Result<Self> {
+        let max_bias = match &bias {
+            Some(bias) => f64::from(bias.abs()?.max_all()?.to_scalar::<f32>()?),
+            None => 0.,
+        };
+        Ok(Self { weights, bias, max_bias, x_shape, y_shape, output_shape, transpose })
+    }
+
+    /// The input as `[B, .., rows, K]`.
+    fn rows_of(&self, x: &Tensor) -> Result<Tensor> {
+        let batch = x.dim(0)?;
+        if self.transpose {
+            let [rows, k] = [self.x_shape[0], self.x_shape[1]];
+            return Ok(x.reshape((batch, k, rows))?.transpose(1, 2)?.contiguous()?);
+        }
+        let mut shape = vec![batch];
+        shape.extend(&self.x_shape);
+        Ok(x.reshape(shape)?)
+    }
+
+    fn product(&self, x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+        if weights.rank() == 2 {
+            // One plain product over all rows is much faster than a batch of small ones.
+            let mut shape = x.dims().to_vec();
+            let k = shape.pop().unwrap_or(1);
+            let rows = shape.iter().product::<usize>();
+            shape.push(weights.dim(1)?);
+            return Ok(x.reshape((rows, k))?.matmul(weights)?.reshape(shape)?);
+        }
+        Ok(x.broadcast_matmul(weights)?)
+    }
+
+    fn finish(&self, y: Tensor) -> Result<Tensor> {
+        let mut shape = vec![y.dim(0)?];
+        shape.extend(&self.output_shape);
+        Ok(y.reshape(shape)?)
+    }
+
+    fn add_bias(y: Tensor, bias: &Option<Tensor>) -> Result<Tensor> {
+        Ok(match bias {
+            Some(bias) => y.broadcast_add(&bias.to_dtype(y.dtype())?)?,
+            None => y,
+        })
+    }
+
+    /// ‖x_row‖, `[B, .., rows, 1]`.
+    fn row_norms(&self, x: &Tensor) -> Result<Tensor> {
+        let x = self.rows_of(x)?;
+        let scale = sample_scale(&x)?;
+        let norm = x.broadcast_div(&scale)?.sqr()?.sum_keepdim(x.rank() - 1)?.sqrt()?;
+        Ok(norm.broadcast_mul(&scale)?)
+    }
+
+    fn batch_of_y(&self) -> usize {
+        self.y_shape[..self.y_shape.len() - 2].iter().product()
+    }
+}
+
+impl Linear for Matrix {
+    fn features(&self) -> usize {
+        self.y_shape[self.y_shape.len() - 1]
+    }
+
+    fn reduction(&self) -> usize {
+        self.x_shape[self.x_shape.len() - 1]
+    }
+
+    fn positions(&self) -> usize {
+        self.batch_of_y() * self.y_shape[self.y_shape.len() - 2]
+    }
+
+    fn is_channels_first(&self) -> bool {
+        false
+    }
+
+    fn weights(&self) -> &Tensor {
+        &self.weights
+    }
+
+    fn with_weights(&self, weights: Tensor) -> Result<Box<dyn Linear>> {
+        let weights = weights.reshape(self.weights.shape())?;
+        Ok(Box::new(Self { weights, ..self.clone() }))
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = self.product(&self.rows_of(x)?, &self.weights)?;
+        self.finish(Self::add_bias(y, &self.bias)?)
+    }
+
+    fn forward_reordered(&self, x: &Tensor) -> Result<Tensor> {
+        // The reduction in two halves, the second first, the bias first of all.
+        let x = self.rows_of(x)?;
+        let (k, axis) = (self.reduction(), x.rank() - 1);
+        let first = k / 2;
+        let weights_axis = self.weights.rank() - 2;
+        if first == 0 {
+            return self.forward_f64(&x);
+        }
+        let part = |start: usize, len: usize| -> Result<Tensor> {
+            let x = x.narrow(axis, start, len)?.contiguous()?;
+            self.product(&x, &self.weights.narrow(weights_axis, start, len)?.contiguous()?)
+        };
+        let second = Self::add_bias(part(first, k - first)?, &self.bias)?;
+        self.finish((second + part(0, first)?)?)
+    }
+
+    fn forward_f64(&self, x: &Tensor) -> Result<Tensor> {
+        let x = self.rows_of(x)?.to_dtype(DType::F64)?;
+        let y = self.product(&x, &self.weights.to_dtype(DType::F64)?)?;
+        self.finish(Self::add_bias(y, &self.bias)?.to_dtype(DType::F32)?)
+    }
+
+    fn contract(&self, vectors: &Tensor) -> Result<Contracted> {
+        let bias = match &self.bias {
+            Some(bias) => Some(bias.matmul(vectors)?),
+            None => None,
+        };
+        let weights = self.product(&self.weights, vectors)?;
+        Ok(Contracted { vectors: vectors.clone(), weights, bias })
+    }
+
+    fn predicted(&self, x: &Tensor, contracted: &Contracted) -> Result<Tensor> {
+        let z = self.product(&self.rows_of(x)?, &contracted.weights)?;
+        Self::add_bias(z, &contracted.bias)
+    }
+
+    fn observed(&self, y: &Tensor, contracted: &Contracted) -> Result<Tensor> {
+        let mut shape = vec![y.dim(0)?];
+        shape.extend(&self.y_shape);
+        self.product(&y.reshape(shape)?, &contracted.vectors)
+    }
+
+    fn sketch_unit(&self, x: &Tensor) -> Result<Tensor> {
+        let k = self.reduction() as f64;
+        // ‖W‖_F of each batch index, `[.., 1, 1]`.
+        let frobenius = self.weights.sqr()?.sum_keepdim(self.weights.rank() - 1)?;
+        let frobenius = frobenius.sum_keepdim(self.weights.rank() - 2)?.sqrt()?;
+        let norms = self.row_norms(x)?.broadcast_mul(&frobenius)?;
+        let bias = (self.features() as f64).sqrt() * self.max_bias;
+        let floor = f64::from(f32::MIN_POSITIVE) * k.sqrt();
+        Ok(norms.affine(EPSILON * k.powf(0.25), EPSILON * bias + floor)?)
+    }
+
+    fn element_unit(&self, x: &Tensor) -> Result<Tensor> {
+        let k = self.reduction() as f64;
+        let columns = self.weights.sqr()?.sum_keepdim(self.weights.rank() - 2)?.sqrt()?;
+        let norms = self.row_norms(x)?.broadcast_mul(&columns)?;
+        let floor = f64::from(f32::MIN_POSITIVE) * k.sqrt();
+        let unit = norms.affine(EPSILON * k.powf(0.25), floor)?;
+        self.finish(match &self.bias {
+            Some(bias) => unit.broadcast_add(&bias.abs()?.affine(EPSILON, 0.)?)?,
+            None => unit,
+        })
+    }
+
+    fn cost(&self, sketches: usize) -> (u64, u64) {
+        let (p, k, n) = (self.positions() as u64, self.reduction() as u64, self.features() as u64);
+        let s = sketches as u64;
+        // The contracted product, the contraction of y, and the norm of each row.
+        (p * k * n, p * (k * s + n * s + k))
+    }
+}

@@ -1,0 +1,81 @@
+//! Linear operations: what the sketch check needs of them.
+//!
+//! Every linear operation maps an input to output *features* (channels) at *positions* (pixels,
+//! rows). Contracting the features with a random vector r gives a much smaller operation f·r
+//! with (f·r)(x) = f(x)·r: Freivalds' check, in floats.
+
+mod convolution;
+mod matrix;
+
+pub use convolution::Convolution;
+pub use matrix::Matrix;
+
+use candle_core::Tensor;
+
+use crate::Result;
+
+/// Half a unit in the last place of an f32, relative: the rounding of one operation.
+pub const EPSILON: f64 = 5.960_464_477_539_063e-8;
+
+/// A linear operation, contracted with secret vectors: what a verifier keeps of the weights.
+#[derive(Debug, Clone)]
+pub struct Contracted {
+    /// `[features, k]`, the secret Gaussian vectors.
+    pub vectors: Tensor,
+    /// The operation's weights contracted over the features; the layout is the operation's.
+    pub weights: Tensor,
+    /// The bias contracted likewise, if there is one.
+    pub bias: Option<Tensor>,
+}
+
+/// Rounding units and contraction of a linear operation. Batched tensors have a leading
+/// dimension B of samples before the operation's own shape.
+pub trait Linear: Send + Sync {
+    /// Number of output features (channels, columns).
+    fn features(&self) -> usize;
+    /// Length K of the reduction behind one output element.
+    fn reduction(&self) -> usize;
+    /// Number of positions of one sample.
+    fn positions(&self) -> usize;
+    /// Whether features come before positions (Conv) or after them (Gemm, MatMul).
+    fn is_channels_first(&self) -> bool;
+    /// The weights: `[C_out, C_in / groups, taps]` for Conv, `[.., K, N]` for Gemm and MatMul,
+    /// with Gemm's transB and alpha applied.
+    fn weights(&self) -> &Tensor;
+    /// The same operation with other weights of the same shape: a substituted model.
+    ///
+    /// # Errors
+    /// When the shape differs.
+    fn with_weights(&self, weights: Tensor) -> Result<Box<dyn Linear>>;
+    /// `[B, ...input]` to `[B, ...output]`.
+    fn forward(&self, x: &Tensor) -> Result<Tensor>;
+    /// The same sum in another order, as another runtime would have computed it.
+    fn forward_reordered(&self, x: &Tensor) -> Result<Tensor>;
+    /// The same in f64, rounded at the end: the most exact runtime.
+    fn forward_f64(&self, x: &Tensor) -> Result<Tensor>;
+    /// f·r for vectors r `[features, k]`.
+    fn contract(&self, vectors: &Tensor) -> Result<Contracted>;
+    /// (f·r)(x): `[B, k, positions]` or `[B, positions, k]`, as [`Linear::observed`].
+    fn predicted(&self, x: &Tensor, contracted: &Contracted) -> Result<Tensor>;
+    /// y·r, in the same shape as [`Linear::predicted`].
+    fn observed(&self, y: &Tensor, contracted: &Contracted) -> Result<Tensor>;
+    /// Rounding unit of one sketch at each position, broadcastable to [`Linear::predicted`]:
+    /// σ = 2⁻²⁴ (‖W‖_F ‖x_patch‖ K^¼ + √features max|b|). It depends on the input and the
+    /// weights, never on what the host claims.
+    fn sketch_unit(&self, x: &Tensor) -> Result<Tensor>;
+    /// Rounding unit of each output element: 2⁻²⁴ (‖w_c‖ ‖x_patch‖ K^¼ + |b_c|), broadcastable to
+    /// the output.
+    fn element_unit(&self, x: &Tensor) -> Result<Tensor>;
+    /// Multiply-accumulates of one sample: (recomputing, checking with k sketches).
+    fn cost(&self, sketches: usize) -> (u64, u64);
+}
+
+/// Largest absolute value of each sample, `[B, 1, 1, ...]`, never zero: squares of what is
+/// divided by it cannot overflow.
+pub(crate) fn sample_scale(x: &Tensor) -> Result<Tensor> {
+    let batch = x.dim(0)?;
+    let mut shape = vec![1; x.rank()];
+    shape[0] = batch;
+    let scale = x.abs()?.reshape((batch, ()))?.max(1)?;
+    Ok((scale.reshape(shape)? + f64::from(f32::MIN_POSITIVE))?)
+}

@@ -1,0 +1,94 @@
+//! The host's side: run the model once, reveal the transcript, attach the proof vectors.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use candle_core::Device;
+
+use crate::model::CompiledModel;
+use crate::onnx::{Plan, cut::with_outputs};
+use crate::proof::{OperationProof, Proof};
+use crate::tensor::{NamedTensor, to_sample};
+use crate::{Error, Result};
+
+/// Proves inferences of one model.
+pub struct Prover {
+    model: Arc<CompiledModel>,
+    plan: Plan,
+    /// Names of the plan's outputs: the model's own first.
+    exposed: Vec<String>,
+    device: Device,
+}
+
+impl Prover {
+    /// Prepares the model's graph with the transcript exposed.
+    ///
+    /// # Errors
+    /// When tract cannot run the graph.
+    pub fn new(model: Arc<CompiledModel>, device: &Device) -> Result<Self> {
+        let mut names: Vec<&str> = vec![];
+        for compiled in model.proved() {
+            names.push(compiled.operation.output());
+            names.extend(compiled.operation.inputs().iter().map(String::as_str));
+        }
+        names.sort_unstable();
+        names.dedup();
+        let exposed = with_outputs(model.graph(), &names)?;
+        let plan = Plan::new(model.graph().model().name(), &exposed.proto)?;
+        Ok(Self { plan, exposed: exposed.outputs, model, device: device.clone() })
+    }
+
+    pub fn model(&self) -> &CompiledModel {
+        &self.model
+    }
+
+    /// Runs one inference and proves it.
+    ///
+    /// # Errors
+    /// When an input is unknown, missing, of wrong shape or type, or not finite, and when the
+    /// inference overflows.
+    pub fn prove(&self, inputs: &[NamedTensor]) -> Result<Proof> {
+        let ordered = self.model.order_inputs(inputs)?;
+        let tensors = ordered.iter().map(|input| input.to_tract()).collect::<Result<Vec<_>>>()?;
+        let results = self.plan.run(tensors)?;
+        let by_name: HashMap<&str, _> =
+            self.exposed.iter().map(String::as_str).zip(results.iter()).collect();
+        let value = |name: &str| {
+            by_name.get(name).copied().ok_or_else(|| Error::Operation {
+                operation: name.to_owned(),
+                reason: "the plan did not compute it".into(),
+            })
+        };
+        let named = |name: &str| -> Result<NamedTensor> {
+            let tensor = NamedTensor::from_tract(name, value(name)?)?;
+            if tensor.is_finite() {
+                Ok(tensor)
+            } else {
+                Err(Error::NonFinite { tensor: name.to_owned() })
+            }
+        };
+        let outputs = self.model.graph().outputs().iter().map(|output| named(&output.name));
+        let outputs = outputs.collect::<Result<Vec<_>>>()?;
+        let transcript = self.model.transcript().map(|compiled| named(compiled.operation.output()));
+        let transcript = transcript.collect::<Result<Vec<_>>>()?;
+        let mut operations = vec![];
+        for compiled in self.model.proved() {
+            let operation = &compiled.operation;
+            let sample = |name: &str| to_sample(name, value(name)?, &self.device);
+            let x = operation.inputs().iter().map(|name| sample(name)).collect::<Result<Vec<_>>>()?;
+            let y = sample(operation.output())?;
+            operations.push(OperationProof {
+                operation: operation.output().to_owned(),
+                artefact: compiled.artefact.id,
+                vector: compiled.prove(&x, &y)?.flatten_all()?.to_vec1()?,
+            });
+        }
+        Ok(Proof {
+            model: self.model.graph().model().digest(),
+            inputs: ordered.iter().map(|input| (input.name.clone(), input.shape.clone())).collect(),
+            outputs,
+            transcript,
+            operations,
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! Tensors with names, as inputs, outputs and transcripts carry them, and their conversion to the
+//! two engines: tract runs models, candle checks operations.
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use tract_onnx::prelude::{DatumType, Tensor as TractTensor, tract_ndarray};
+
+use crate::{Error, Result};
+
+/// A tensor with its name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NamedTensor {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub data: TensorData,
+}
+
+macro_rules! element_types {
+    ($($variant:ident($rust:ty, $name:literal)),* $(,)?) => {
+        /// Elements in row-major order.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum TensorData {
+            $(#[doc = concat!("ONNX element type ", $name, ".")] $variant(Vec<$rust>),)*
+        }
+
+        impl TensorData {
+            /// Number of elements.
+            pub fn len(&self) -> usize {
+                match self { $(Self::$variant(values) => values.len(),)* }
+            }
+
+            /// Name of the element type.
+            pub fn dtype(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            fn datum_type(&self) -> DatumType {
+                match self { $(Self::$variant(_) => <$rust as tract_onnx::prelude::Datum>::datum_type(),)* }
+            }
+        }
+
+        impl NamedTensor {
+            /// The tensor for tract.
+            ///
+            /// # Errors
+            /// [`Error::Shape`] when the shape does not hold the elements.
+            pub fn to_tract(&self) -> Result<TractTensor> {
+                self.check_len()?;
+                let bad = |_| self.len_error();
+                Ok(match &self.data {
+                    $(TensorData::$variant(values) => {
+                        TractTensor::from_shape(&self.shape, values).map_err(bad)?
+                    })*
+                })
+            }
+
+            /// A tensor that tract computed.
+            ///
+            /// # Errors
+            /// [`Error::DType`] for element types that proofs do not carry.
+            pub fn from_tract(name: &str, tensor: &TractTensor) -> Result<Self> {
+                let dtype = tensor.datum_type();
+                $(if dtype == <$rust as tract_onnx::prelude::Datum>::datum_type() {
+                    let view = tensor.to_plain_array_view::<$rust>().map_err(|error| {
+                        Error::Execution { model: name.to_owned(), reason: error.to_string() }
+                    })?;
+                    let values = values_of(view);
+                    return Ok(Self {
+                        name: name.to_owned(),
+                        shape: tensor.shape().to_vec(),
+                        data: TensorData::$variant(values),
+                    });
+                })*
+                Err(Error::DType {
+                    tensor: name.to_owned(),
+                    got: format!("{dtype:?}"),
+                    expected: "a float, integer or boolean type".into(),
+                })
+            }
+        }
+    };
+}
+
+element_types! {
+    F32(f32, "f32"), F64(f64, "f64"),
+    I8(i8, "i8"), I16(i16, "i16"), I32(i32, "i32"), I64(i64, "i64"),
+    U8(u8, "u8"), U16(u16, "u16"), U32(u32, "u32"), U64(u64, "u64"),
+    Bool(bool, "bool"),
+}
+
+fn values_of<T: Clone>(view: tract_ndarray::ArrayViewD<T>) -> Vec<T> {
+    match view.as_slice() {
+        Some(slice) => slice.to_vec(),
+        None => view.iter().cloned().collect(),
+    }
+}
+
+impl TensorData {
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl NamedTensor {
+    /// An f32 tensor; its length is checked where it is used.
+    pub fn from_f32(name: &str, shape: &[usize], values: Vec<f32>) -> Self {
+        Self { name: name.to_owned(), shape: shape.to_vec(), data: TensorData::F32(values) }
+    }
+
+    fn len_error(&self) -> Error {
+        Error::Shape {
+            tensor: self.name.clone(),
+            got: vec![self.data.len()],
+            expected: self.shape.clone(),
+        }
+    }
+
+    fn check_len(&self) -> Result<()> {
+        let len = self.shape.iter().try_fold(1usize, |len, &d| len.checked_mul(d));
+        if len == Some(self.data.len()) { Ok(()) } else { Err(self.len_error()) }
+    }
+
+    /// Checks shape, element type and finiteness against what a model expects.
+    ///
+    /// # Errors
+    /// The first of the three that is wrong, with what was expected.
+    pub fn check(&self, dtype: DatumType, shape: &[usize]) -> Result<()> {
+        self.check_len()?;
+        if self.data.datum_type() != dtype {
+            return Err(Error::DType {
+                tensor: self.name.clone(),
+                got: self.data.dtype().to_owned(),
+                expected: format!("{dtype:?}").to_lowercase(),
+            });
+        }
+        if self.shape != shape {
+            return Err(Error::Shape {
+                tensor: self.name.clone(),
+                got: self.shape.clone(),
+                expected: shape.to_vec(),
+            });
+        }
+        if self.is_finite() { Ok(()) } else { Err(Error::NonFinite { tensor: self.name.clone() }) }
+    }
+
+    /// Whether no element is NaN or infinite.
+    pub fn is_finite(&self) -> bool {
+        match &self.data {
+            TensorData::F32(values) => values.iter().all(|v| v.is_finite()),
+            TensorData::F64(values) => values.iter().all(|v| v.is_finite()),
+            _ => true,
+        }
+    }
+
+    /// The elements of an f32 tensor.
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        match &self.data {
+            TensorData::F32(values) => Some(values),
+            _ => None,
+        }
+    }
+}
+
+/// A tract f32 tensor as one candle sample, `[1, ...shape]`.
+pub(crate) fn to_sample(name: &str, tensor: &TractTensor, device: &Device) -> Result<candle_core::Tensor> {
+    let view = tensor.to_plain_array_view::<f32>().map_err(|_| Error::DType {
+        tensor: name.to_owned(),
+        got: format!("{:?}", tensor.datum_type()),
+        expected: "f32".into(),
+    })?;
+    let mut shape = vec![1];
+    shape.extend(tensor.shape());
+    Ok(candle_core::Tensor::from_vec(values_of(view), shape, device)?)
+}

@@ -1,0 +1,318 @@
+//! The verifier's side: recompute everything between the linear operations from the input and the
+//! revealed transcript, and check each linear operation with secret sketches.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor as CandleTensor};
+
+use crate::artefact::Network;
+use crate::key::VerifierKey;
+use crate::model::CompiledModel;
+use crate::onnx::{Plan, cut::cut};
+use crate::operation_check::{OperationVerifier, Verdict};
+use crate::proof::Proof;
+use crate::report::{CheckedBy, OperationReport, Report};
+use crate::residual::UNTRAINED_TOLERANCE;
+use crate::tensor::{NamedTensor, TensorData, to_sample};
+use crate::{Error, Result};
+
+/// Checks proofs of one model with one key.
+pub struct Verifier {
+    model: Arc<CompiledModel>,
+    operations: Vec<OperationVerifier>,
+    plan: Plan,
+    /// Names of the plan's inputs: model inputs, then transcript.
+    plan_inputs: Vec<String>,
+    plan_outputs: Vec<String>,
+    device: Device,
+}
+
+impl Verifier {
+    /// Cuts the graph at the transcript, expands the key and contracts the weights.
+    ///
+    /// # Errors
+    /// When tract cannot run the cut graph.
+    pub fn new(model: Arc<CompiledModel>, key: &VerifierKey, device: &Device) -> Result<Self> {
+        let operations = model
+            .proved()
+            .map(|compiled| OperationVerifier::new(compiled.clone(), key, device))
+            .collect::<Result<Vec<_>>>()?;
+        let at: Vec<&str> = model.transcript().map(|op| op.operation.output()).collect();
+        let mut wanted: Vec<&str> =
+            model.graph().outputs().iter().map(|output| output.name.as_str()).collect();
+        for compiled in model.proved() {
+            for input in compiled.operation.inputs() {
+                if !wanted.contains(&input.as_str()) {
+                    wanted.push(input);
+                }
+            }
+        }
+        let cut = cut(model.graph(), &at, &wanted)?;
+        let plan = Plan::new(model.graph().model().name(), &cut.proto)?;
+        let device = device.clone();
+        let (plan_inputs, plan_outputs) = (cut.inputs, cut.outputs);
+        Ok(Self { operations, plan, plan_inputs, plan_outputs, device, model })
+    }
+
+    pub fn model(&self) -> &CompiledModel {
+        &self.model
+    }
+
+    /// Checks a proof against the inputs that the verifier gave the host.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] with the report when the check fails, and the errors of
+    /// [`Verifier::inspect`].
+    pub fn verify(&self, inputs: &[NamedTensor], proof: &Proof) -> Result<Report> {
+        let report = self.inspect(inputs, proof)?;
+        if report.accepted() { Ok(report) } else { Err(Error::Rejected(Box::new(report))) }
+    }
+
+    /// Like [`Verifier::verify`], but a failed check is a report too.
+    ///
+    /// # Errors
+    /// When the inputs do not fit the model, or the proof is not one of this model and these
+    /// artefacts: another digest, tensors missing, of wrong shape or type, or not finite.
+    pub fn inspect(&self, inputs: &[NamedTensor], proof: &Proof) -> Result<Report> {
+        let ordered = self.model.order_inputs(inputs)?;
+        self.check_form(&ordered, proof)?;
+        let given: HashMap<&str, &NamedTensor> = ordered
+            .into_iter()
+            .chain(&proof.transcript)
+            .map(|tensor| (tensor.name.as_str(), tensor))
+            .collect();
+        let plan_inputs = self
+            .plan_inputs
+            .iter()
+            .map(|name| match given.get(name.as_str()) {
+                Some(tensor) => tensor.to_tract(),
+                None => Err(Error::MissingInput { input: name.clone() }),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let results = self.plan.run(plan_inputs)?;
+        let recomputed: HashMap<&str, _> =
+            self.plan_outputs.iter().map(String::as_str).zip(results.iter()).collect();
+
+        let mut verdicts = HashMap::new();
+        for (verifier, vector) in self.operations.iter().zip(&proof.operations) {
+            let operation = &verifier.compiled().operation;
+            let sample = |name: &str| -> Result<CandleTensor> {
+                let tensor = recomputed.get(name).ok_or_else(|| Error::Operation {
+                    operation: name.to_owned(),
+                    reason: "the plan did not compute it".into(),
+                })?;
+                to_sample(name, tensor, &self.device)
+            };
+            let x = operation.inputs().iter().map(|name| sample(name)).collect::<Result<Vec<_>>>()?;
+            let claimed = proof
+                .transcript
+                .iter()
+                .chain(&proof.outputs)
+                .find(|tensor| tensor.name == operation.output())
+                .ok_or_else(|| Error::MissingInput { input: operation.output().to_owned() })?;
+            let y = to_sample(operation.output(), &claimed.to_tract()?, &self.device)?;
+            let p = CandleTensor::from_slice(&vector.vector, (1, vector.vector.len()), &self.device)?;
+            if let Some(verdict) = verifier.verify(&x, &y, &p)?.pop() {
+                let checked_by = checked_by(verifier);
+                verdicts.insert(operation.output(), (checked_by, verdict));
+            }
+        }
+
+        let mut operations = vec![];
+        for node in self.model.graph().nodes() {
+            let Some(name) = node.output.iter().find(|name| !name.is_empty()) else { continue };
+            if node.op_type == "Constant" {
+                continue;
+            }
+            let mut report = match verdicts.get(name.as_str()) {
+                Some((checked_by, verdict)) => judged(name, &node.op_type, *checked_by, verdict),
+                None => OperationReport {
+                    operation: name.clone(),
+                    kind: node.op_type.clone(),
+                    checked_by: CheckedBy::Recomputed,
+                    accepted: true,
+                    score: None,
+                    residual: None,
+                    certified_deviation: None,
+                    reason: None,
+                },
+            };
+            // Outputs of nodes without a verdict, and outputs that the transcript holds as well,
+            // are compared with what was recomputed.
+            for output in &node.output {
+                if let Some(claimed) = proof.outputs.iter().find(|tensor| tensor.name == *output)
+                    && report.checked_by != CheckedBy::Replay
+                    && let Some(truth) = recomputed.get(output.as_str())
+                {
+                    let truth = NamedTensor::from_tract(output, truth)?;
+                    let exact = report.checked_by != CheckedBy::Recomputed;
+                    if let Err(reason) = compare(claimed, &truth, exact) {
+                        report.accepted = false;
+                        report.reason.get_or_insert(reason);
+                    } else if report.checked_by == CheckedBy::Recomputed {
+                        report.checked_by = CheckedBy::Replay;
+                    }
+                }
+            }
+            operations.push(report);
+        }
+        Ok(Report { model: self.model.graph().model().digest(), operations })
+    }
+
+    /// Everything about a proof that can be wrong before any arithmetic.
+    fn check_form(&self, inputs: &[&NamedTensor], proof: &Proof) -> Result<()> {
+        let graph = self.model.graph();
+        if proof.model != graph.model().digest() {
+            return Err(Error::OtherModel {
+                got: proof.model.to_string(),
+                expected: graph.model().digest().to_string(),
+            });
+        }
+        let damaged = |reason: String| Err(Error::DamagedProof(reason));
+        for (info, (name, shape)) in inputs.iter().zip(&proof.inputs) {
+            if info.name != *name || info.shape != *shape {
+                return damaged(format!(
+                    "it is of an inference with input `{name}` of shape {shape:?}, not `{}` of shape {:?}",
+                    info.name, info.shape
+                ));
+            }
+        }
+        let mut expected = vec![];
+        for compiled in self.model.transcript() {
+            let name = compiled.operation.output();
+            expected.push((name, &compiled.operation.spec().output_shape));
+        }
+        if proof.inputs.len() != inputs.len() || proof.transcript.len() != expected.len() {
+            return damaged(format!(
+                "it has {} inputs and {} transcript tensors, expected {} and {}",
+                proof.inputs.len(),
+                proof.transcript.len(),
+                inputs.len(),
+                expected.len()
+            ));
+        }
+        for (tensor, (name, shape)) in proof.transcript.iter().zip(expected) {
+            if tensor.name != name {
+                return damaged(format!("transcript tensor `{}` is not `{name}`", tensor.name));
+            }
+            tensor.check(tract_onnx::prelude::DatumType::F32, shape)?;
+        }
+        if proof.outputs.len() != graph.outputs().len() {
+            return damaged(format!(
+                "it has {} outputs, expected {}",
+                proof.outputs.len(),
+                graph.outputs().len()
+            ));
+        }
+        for (tensor, info) in proof.outputs.iter().zip(graph.outputs()) {
+            if tensor.name != info.name {
+                return damaged(format!("output `{}` is not `{}`", tensor.name, info.name));
+            }
+            tensor.check(info.dtype, &info.shape)?;
+        }
+        if proof.operations.len() != self.operations.len() {
+            return damaged(format!(
+                "it has {} proof vectors, expected {}",
+                proof.operations.len(),
+                self.operations.len()
+            ));
+        }
+        for (vector, verifier) in proof.operations.iter().zip(&self.operations) {
+            let compiled = verifier.compiled();
+            let header = &compiled.artefact.header;
+            if vector.operation != compiled.operation.output() {
+                return damaged(format!(
+                    "proof vector of `{}` is not of `{}`",
+                    vector.operation,
+                    compiled.operation.output()
+                ));
+            }
+            if vector.artefact != compiled.artefact.id {
+                return damaged(format!(
+                    "proof vector of `{}` was made with another artefact than {}: prover and verifier were compiled with different options",
+                    vector.operation, header.entry
+                ));
+            }
+            let expected = compiled.artefact.generator.proof_dim();
+            if vector.vector.len() != expected {
+                return Err(Error::Shape {
+                    tensor: format!("proof vector of {}", vector.operation),
+                    got: vec![vector.vector.len()],
+                    expected: vec![expected],
+                });
+            }
+            if vector.vector.iter().any(|value| !value.is_finite()) {
+                let tensor = format!("proof vector of {}", vector.operation);
+                return Err(Error::NonFinite { tensor });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn checked_by(verifier: &OperationVerifier) -> CheckedBy {
+    match (&verifier.compiled().artefact.network, verifier.contracted()) {
+        (Network::Mlp(_), _) => CheckedBy::Baseline,
+        (_, Some(_)) => CheckedBy::Sketch,
+        (_, None) => CheckedBy::Replay,
+    }
+}
+
+fn judged(name: &str, kind: &str, checked_by: CheckedBy, verdict: &Verdict) -> OperationReport {
+    let accepted = verdict.accepted();
+    let reason = (!accepted).then(|| match (verdict.residual, verdict.proof_residual) {
+        (Some(output), Some(proof)) if proof > output => {
+            format!("its proof vector is {proof:.3e} rounding units from the generator's")
+        }
+        (Some(output), _) => {
+            format!("its output is up to {output:.3e} rounding units from the model's")
+        }
+        _ => format!("the baseline gives it the score {:.3}", verdict.score),
+    });
+    OperationReport {
+        operation: name.to_owned(),
+        kind: kind.to_owned(),
+        checked_by,
+        accepted,
+        score: Some(verdict.score),
+        residual: verdict.residual,
+        certified_deviation: verdict.certified_deviation,
+        reason,
+    }
+}
+
+/// Compares a claimed output with the recomputed one: exactly for integers and for what the
+/// transcript holds already, within rounding for floats of nodes without an artefact.
+fn compare(claimed: &NamedTensor, truth: &NamedTensor, exact: bool) -> Result<(), String> {
+    let name = &claimed.name;
+    if exact || !matches!(truth.data, TensorData::F32(_) | TensorData::F64(_)) {
+        return if claimed.data == truth.data {
+            Ok(())
+        } else if exact {
+            Err(format!("output `{name}` is not what the transcript says"))
+        } else {
+            Err(format!("output `{name}` is not what the transcript leads to"))
+        };
+    }
+    let wide = |tensor: &NamedTensor| -> Vec<f64> {
+        match &tensor.data {
+            TensorData::F32(values) => values.iter().map(|&v| f64::from(v)).collect(),
+            TensorData::F64(values) => values.clone(),
+            _ => vec![],
+        }
+    };
+    let (claimed, truth) = (wide(claimed), wide(truth));
+    let largest = truth.iter().fold(0f64, |largest, v| largest.max(v.abs()));
+    let tolerance = UNTRAINED_TOLERANCE * largest + f64::from(f32::MIN_POSITIVE);
+    for (index, (claim, truth)) in claimed.iter().zip(&truth).enumerate() {
+        let error = (claim - truth).abs();
+        // Written so that a NaN is not within the tolerance.
+        if !(error <= tolerance) {
+            return Err(format!(
+                "output `{name}` differs from the recomputed one by {error:.3e} at element {index}"
+            ));
+        }
+    }
+    Ok(())
+}
