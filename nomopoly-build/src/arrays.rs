@@ -1,7 +1,7 @@
 //! Reading `.npy` and `.npz` files.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
 use nomopoly_runtime::{NamedTensor, TensorData};
@@ -28,15 +28,54 @@ pub fn read_npz(path: &Path) -> Result<Vec<NamedTensor>, String> {
     names
         .into_iter()
         .map(|name| {
-            let array = archive.by_name(&name).map_err(|error| format!("`{name}`: {error}"))?;
-            let array = array.ok_or_else(|| format!("`{name}` is not in it"))?;
-            convert(&name, array).map_err(|error| format!("`{name}`: {error}"))
+            let file = npyz::npz::file_name_from_array_name(&name);
+            let array = archive.zip_archive().by_name(&file);
+            let array = array.map_err(|error| format!("`{name}`: {error}"))?;
+            parse(&name, array).map_err(|error| format!("`{name}`: {error}"))
         })
         .collect()
 }
 
 fn parse(name: &str, reader: impl Read) -> Result<NamedTensor, String> {
-    convert(name, NpyFile::new(reader).map_err(|error| error.to_string())?)
+    let array = NpyFile::new(with_sound_header(reader)?).map_err(|error| error.to_string())?;
+    convert(name, array)
+}
+
+/// The same bytes, once their header is known to be one that npyz reads without overflow: it
+/// multiplies the shape unchecked and descends into brackets without a limit.
+fn with_sound_header<R: Read>(mut reader: R) -> Result<impl Read, String> {
+    /// Longest header that is read; NumPy writes about 100 bytes.
+    const LONGEST: u64 = 1 << 16;
+    let mut start = vec![];
+    reader.by_ref().take(LONGEST).read_to_end(&mut start).map_err(|error| error.to_string())?;
+    let header = match start.as_slice() {
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, low, high, rest @ ..] => {
+            let length = usize::from(u16::from_le_bytes([*low, *high]));
+            rest.get(..length).ok_or("it ends in its header")?
+        }
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 2 | 3, _, a, b, c, d, rest @ ..] => {
+            let length = u32::from_le_bytes([*a, *b, *c, *d]);
+            let length = usize::try_from(length).map_err(|error| error.to_string())?;
+            rest.get(..length).ok_or("it ends in its header, or that is longer than any")?
+        }
+        _ => return Err("it does not start as a NumPy array does".into()),
+    };
+    if header.iter().filter(|byte| matches!(byte, b'(' | b'[' | b'{')).count() > 32 {
+        return Err("it has structured elements".into());
+    }
+    // Every number of the header is taken for a dimension. A zero must not hide an overflow.
+    let header = String::from_utf8_lossy(header);
+    let words = header.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let mut elements = 1u64;
+    for number in words.filter(|word| word.starts_with(|c: char| c.is_ascii_digit())) {
+        let dimension: u64 =
+            number.parse().map_err(|_| format!("`{number}` in its header is no dimension"))?;
+        elements = elements
+            .checked_mul(dimension.max(1))
+            .filter(|elements| *elements <= i64::MAX as u64 / 16)
+            .ok_or("its shape has more elements than any array")?;
+    }
+    Ok(Cursor::new(start).chain(reader))
 }
 
 fn convert<R: Read>(name: &str, array: NpyFile<R>) -> Result<NamedTensor, String> {
@@ -77,4 +116,45 @@ fn convert<R: Read>(name: &str, array: NpyFile<R>) -> Result<NamedTensor, String
         _ => return Err(format!("its element type {dtype} is not supported")),
     };
     Ok(NamedTensor { name: name.to_owned(), shape, data })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+        let header =
+            format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+        let length = (header.len() as u16).to_le_bytes();
+        [b"\x93NUMPY\x01\x00", length.as_slice(), header.as_bytes(), data].concat()
+    }
+
+    #[test]
+    fn an_array_is_read() {
+        let bytes = npy("<i2", "(2, 1)", &[1, 0, 255, 255]);
+        let tensor = parse("x", bytes.as_slice()).unwrap();
+        assert_eq!((tensor.shape, tensor.data), (vec![2, 1], TensorData::I16(vec![1, -1])));
+        assert_eq!(parse("x", npy("|b1", "()", &[1]).as_slice()).unwrap().shape, []);
+    }
+
+    #[test]
+    fn headers_that_would_overflow_are_errors() {
+        for shape in [
+            "(4294967296, 4294967296, 16)",
+            "(0, 4294967296, 4294967296, 16)",
+            "(99999999999999999999999999,)",
+            "(0xffffffffffff, 0xffffffff)",
+            "(1,), 'shape': (4294967296, 4294967296, 16)",
+            "(1, -2)",
+            "((1,),)",
+            &"(".repeat(60_000),
+        ] {
+            assert!(parse("x", npy("<f4", shape, &[0; 64]).as_slice()).is_err(), "{shape}");
+        }
+        for length in 0..12 {
+            assert!(parse("x", &npy("<f4", "(1,)", &[0; 4])[..length]).is_err(), "{length}");
+        }
+        let error = parse("x", npy("<f4", "(1000000000000,)", &[0; 64]).as_slice()).unwrap_err();
+        assert!(error.contains("truncated"), "{error}");
+    }
 }

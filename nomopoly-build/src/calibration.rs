@@ -22,12 +22,14 @@ impl Calibration {
     /// # Errors
     /// [`Error::Calibration`] naming the file.
     pub fn load(path: &Path) -> Result<Self> {
-        let wrong = |reason: String| Error::Calibration { path: path.to_owned(), reason };
-        let arrays = read_npz(path).map_err(wrong)?;
-        if arrays.is_empty() {
-            return Err(wrong("it holds no array".into()));
-        }
+        let arrays = read_npz(path)
+            .map_err(|reason| Error::Calibration { path: path.to_owned(), reason })?;
         Ok(Self { path: path.to_owned(), arrays })
+    }
+
+    /// Arrays that are in memory already, each named after a model input.
+    pub fn from_arrays(arrays: Vec<NamedTensor>) -> Self {
+        Self { path: PathBuf::from("in memory"), arrays }
     }
 
     /// Sample `index`, counted round and round, as inputs of the model in its order. Sample 0 comes
@@ -41,8 +43,9 @@ impl Calibration {
         for info in graph.inputs() {
             let array =
                 self.arrays.iter().find(|array| array.name == info.name).ok_or_else(|| {
-                    let names: Vec<_> = self.arrays.iter().map(|a| a.name.as_str()).collect();
-                    wrong(format!("no array `{}`, it has {}", info.name, names.join(", ")))
+                    let names: Vec<_> =
+                        self.arrays.iter().map(|a| format!("`{}`", a.name)).collect();
+                    wrong(format!("no array `{}`; it has {:?}", info.name, names))
                 })?;
             let len: usize = info.shape.iter().product();
             let each = array.shape.iter().skip(1).product::<usize>();

@@ -23,8 +23,10 @@ use crate::random;
 const TRAIN: usize = 192;
 const VALIDATION: usize = 64;
 const THRESHOLD: usize = 192;
-/// Elements of one operation's samples together: bounds memory. Operations with large activations
-/// get fewer samples, at least [`FEWEST`].
+/// Operations with at most this many elements of input and output get as many samples as asked.
+const SMALL: usize = 4096;
+/// Elements of a larger operation's samples together: bounds memory. They get fewer samples, at
+/// least [`FEWEST`].
 const ELEMENTS: usize = 12 << 20;
 const FEWEST: usize = 32;
 
@@ -52,8 +54,7 @@ impl Samples {
     /// `count` random samples, with replacement.
     pub fn draw(&self, count: usize, random: &mut impl Rng) -> Result<Vec<Tensor>> {
         let n = self.len() as f64;
-        let indices: Vec<u32> =
-            (0..count).map(|_| (random::uniform(random) * n) as u32).collect();
+        let indices: Vec<u32> = (0..count).map(|_| (random::uniform(random) * n) as u32).collect();
         self.inputs
             .iter()
             .map(|input| {
@@ -113,7 +114,7 @@ pub fn collect(
         .map(|operation| {
             let spec = operation.spec();
             let elements = spec.inputs_len() + spec.output_len();
-            (ELEMENTS / elements.max(1)).clamp(FEWEST, wanted)
+            if elements <= SMALL { wanted } else { (ELEMENTS / elements).clamp(FEWEST, wanted) }
         })
         .collect();
     let most = counts.iter().copied().max().unwrap_or(0);
@@ -190,7 +191,9 @@ fn generate(info: &TensorInfo, random: &mut ChaCha20Rng) -> NamedTensor {
     let len = info.shape.iter().product::<usize>();
     let mut small = |most: u64| random.next_u64() % most;
     let data = match info.dtype {
-        DatumType::F64 => TensorData::F64((0..len).map(|_| StandardNormal.sample(random)).collect()),
+        DatumType::F64 => {
+            TensorData::F64((0..len).map(|_| StandardNormal.sample(random)).collect())
+        }
         DatumType::I64 => TensorData::I64((0..len).map(|_| small(2) as i64).collect()),
         DatumType::I32 => TensorData::I32((0..len).map(|_| small(2) as i32).collect()),
         DatumType::I16 => TensorData::I16((0..len).map(|_| small(128) as i16).collect()),

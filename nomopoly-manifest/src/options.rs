@@ -56,7 +56,7 @@ pub struct CompileOptions {
     pub soundness_bits: u32,
     /// Smallest relative deviation that `soundness_bits` is asked for. 1e-6 to 1; default 1e-3.
     pub min_deviation: f64,
-    /// Seed of everything random in a compilation. Default 0.
+    /// Seed of everything random in a compilation. 0 to 2^63 - 1 (TOML's integers); default 0.
     pub seed: u64,
     /// Which verifier network is trained.
     pub architecture: Architecture,
@@ -150,6 +150,13 @@ impl CompileOptions {
         int("batch_size", self.batch_size, 8, 4096)?;
         int("steps_per_epoch", self.steps_per_epoch, 1, 10_000)?;
         int("test_samples", self.test_samples, 100, 1_000_000)?;
+        if i64::try_from(self.seed).is_err() {
+            return Err(OptionError {
+                option: "seed",
+                got: self.seed.to_string(),
+                expected: format!("0 to {}", i64::MAX),
+            });
+        }
         int("proof_dim", self.proof_dim, 16, 64)?;
         int("soundness_bits", self.soundness_bits, 1, 128)?;
         float("min_deviation", self.min_deviation, 1e-6, 1.0)

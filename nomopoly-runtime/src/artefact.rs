@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
-use nomopoly_manifest::{ARTEFACT_SCHEMA, Architecture, Certificate, Check, CompileOptions, OperationSpec};
+use nomopoly_manifest::{
+    ARTEFACT_SCHEMA, Architecture, Certificate, Check, CompileOptions, OperationSpec,
+};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -124,7 +126,8 @@ impl Artefact {
         let header: ArtefactHeader = serde_json::from_str(header).map_err(|e| text(&e))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| text(&e))?;
         let get = |name: &str| -> Result<Tensor> {
-            let damaged = |reason: String| Error::Artefact { artefact: header.entry.clone(), reason };
+            let damaged =
+                |reason: String| Error::Artefact { artefact: header.entry.clone(), reason };
             let view = file.tensor(name).map_err(|error| damaged(error.to_string()))?;
             if view.dtype() != Dtype::F32 {
                 return Err(damaged(format!("tensor {name} is not f32")));
@@ -178,9 +181,8 @@ pub const MAX_SKETCHES: u32 = 128;
 
 /// Elements of all inputs and of the output, unless a product overflows or is unreasonable.
 fn checked_lens(spec: &OperationSpec) -> Option<(usize, usize)> {
-    let product = |shape: &Vec<usize>| {
-        shape.iter().try_fold(1usize, |product, &d| product.checked_mul(d))
-    };
+    let product =
+        |shape: &Vec<usize>| shape.iter().try_fold(1usize, |product, &d| product.checked_mul(d));
     let mut inputs = 0usize;
     for shape in &spec.input_shapes {
         inputs = inputs.checked_add(product(shape)?)?;

@@ -8,6 +8,7 @@
 
 pub mod artefact;
 pub mod certificate;
+mod embedded;
 mod error;
 pub mod generator;
 pub mod head;
@@ -24,6 +25,7 @@ pub mod residual;
 mod tensor;
 mod verifier;
 
+pub use embedded::EmbeddedModel;
 pub use error::{Error, Result};
 pub use key::VerifierKey;
 pub use model::CompiledModel;

@@ -46,6 +46,11 @@ impl CompiledModel {
         &self.graph
     }
 
+    /// The graph, shared.
+    pub fn shared_graph(&self) -> Arc<Graph> {
+        self.graph.clone()
+    }
+
     /// The compiled operations in the graph's order.
     pub fn operations(&self) -> &[CompiledOperation] {
         &self.operations
@@ -71,7 +76,10 @@ impl CompiledModel {
     /// # Errors
     /// Unknown, missing or repeated names, wrong shapes or element types, values that are not
     /// finite.
-    pub(crate) fn order_inputs<'a>(&self, inputs: &'a [NamedTensor]) -> Result<Vec<&'a NamedTensor>> {
+    pub(crate) fn order_inputs<'a>(
+        &self,
+        inputs: &'a [NamedTensor],
+    ) -> Result<Vec<&'a NamedTensor>> {
         let expected = self.graph.inputs();
         for (index, input) in inputs.iter().enumerate() {
             let known = expected.iter().any(|info| info.name == input.name);

@@ -29,7 +29,9 @@ impl CompiledOperation {
     /// is not what its id says.
     pub fn new(operation: Arc<Operation>, artefact: Arc<Artefact>) -> Result<Self> {
         let header = &artefact.header;
-        if operation.id(&header.options)? != *artefact.id.as_bytes() || header.operation != *operation.spec() {
+        if operation.id(&header.options)? != *artefact.id.as_bytes()
+            || header.operation != *operation.spec()
+        {
             return Err(Error::Artefact {
                 artefact: header.entry.clone(),
                 reason: format!(
@@ -122,7 +124,12 @@ impl OperationVerifier {
     ///
     /// # Errors
     /// When a shape does not fit.
-    pub fn verify(&self, inputs: &[Tensor], output: &Tensor, proof: &Tensor) -> Result<Vec<Verdict>> {
+    pub fn verify(
+        &self,
+        inputs: &[Tensor],
+        output: &Tensor,
+        proof: &Tensor,
+    ) -> Result<Vec<Verdict>> {
         let Artefact { generator, network, header, .. } = self.compiled.artefact.as_ref();
         let head = match network {
             Network::Residual(head) => head,

@@ -65,9 +65,8 @@ impl Proof {
         let rest = bytes
             .strip_prefix(MAGIC)
             .ok_or_else(|| damaged("it does not start as a Nomopoly proof does"))?;
-        let (schema, rest) = rest
-            .split_first_chunk::<4>()
-            .ok_or_else(|| damaged("it ends in the header"))?;
+        let (schema, rest) =
+            rest.split_first_chunk::<4>().ok_or_else(|| damaged("it ends in the header"))?;
         let schema = u32::from_le_bytes(*schema);
         if schema != PROOF_SCHEMA {
             return Err(Error::ProofSchema { got: schema, expected: PROOF_SCHEMA });

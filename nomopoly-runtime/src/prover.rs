@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::Device;
 
 use crate::model::CompiledModel;
-use crate::onnx::{Plan, cut::with_outputs};
+use crate::onnx::{Graph, Plan, cut::with_outputs};
 use crate::proof::{OperationProof, Proof};
 use crate::tensor::{NamedTensor, to_sample};
 use crate::{Error, Result};
@@ -26,6 +26,16 @@ impl Prover {
     /// # Errors
     /// When tract cannot run the graph.
     pub fn new(model: Arc<CompiledModel>, device: &Device) -> Result<Self> {
+        let graph = model.shared_graph();
+        Self::running(model, &graph, device)
+    }
+
+    /// A dishonest host: runs `graph`, a graph of the same form with other weights say, and claims
+    /// to have run `model`, with the generator's proofs of what it computed. For audits and tests.
+    ///
+    /// # Errors
+    /// When tract cannot run the graph or it lacks a tensor of the model.
+    pub fn running(model: Arc<CompiledModel>, graph: &Graph, device: &Device) -> Result<Self> {
         let mut names: Vec<&str> = vec![];
         for compiled in model.proved() {
             names.push(compiled.operation.output());
@@ -33,8 +43,8 @@ impl Prover {
         }
         names.sort_unstable();
         names.dedup();
-        let exposed = with_outputs(model.graph(), &names)?;
-        let plan = Plan::new(model.graph().model().name(), &exposed.proto)?;
+        let exposed = with_outputs(graph, &names)?;
+        let plan = Plan::new(graph.model().name(), &exposed.proto)?;
         Ok(Self { plan, exposed: exposed.outputs, model, device: device.clone() })
     }
 
@@ -75,7 +85,8 @@ impl Prover {
         for compiled in self.model.proved() {
             let operation = &compiled.operation;
             let sample = |name: &str| to_sample(name, value(name)?, &self.device);
-            let x = operation.inputs().iter().map(|name| sample(name)).collect::<Result<Vec<_>>>()?;
+            let x =
+                operation.inputs().iter().map(|name| sample(name)).collect::<Result<Vec<_>>>()?;
             let y = sample(operation.output())?;
             operations.push(OperationProof {
                 operation: operation.output().to_owned(),

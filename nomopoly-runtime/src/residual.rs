@@ -87,7 +87,9 @@ impl Prepared {
         };
         let wide = candle_core::DType::F64;
         let norm = |tensor: &Tensor| -> Result<Vec<f64>> {
-            let flat = tensor.to_dtype(wide)?.reshape((batch, ()))?;
+            // On the CPU: not every device has f64.
+            let flat = tensor.to_device(&candle_core::Device::Cpu)?.to_dtype(wide)?;
+            let flat = flat.reshape((batch, ()))?;
             Ok(flat.sqr()?.sum(1)?.sqrt()?.to_vec1::<f64>()?)
         };
         Ok(norm(&unit)?.into_iter().zip(norm(output)?).map(|(unit, y)| unit / y).collect())

@@ -164,7 +164,11 @@ impl NamedTensor {
 }
 
 /// A tract f32 tensor as one candle sample, `[1, ...shape]`.
-pub(crate) fn to_sample(name: &str, tensor: &TractTensor, device: &Device) -> Result<candle_core::Tensor> {
+pub(crate) fn to_sample(
+    name: &str,
+    tensor: &TractTensor,
+    device: &Device,
+) -> Result<candle_core::Tensor> {
     let view = tensor.to_plain_array_view::<f32>().map_err(|_| Error::DType {
         tensor: name.to_owned(),
         got: format!("{:?}", tensor.datum_type()),

@@ -104,7 +104,8 @@ impl Verifier {
                 })?;
                 to_sample(name, tensor, &self.device)
             };
-            let x = operation.inputs().iter().map(|name| sample(name)).collect::<Result<Vec<_>>>()?;
+            let x =
+                operation.inputs().iter().map(|name| sample(name)).collect::<Result<Vec<_>>>()?;
             let claimed = proof
                 .transcript
                 .iter()
@@ -112,7 +113,8 @@ impl Verifier {
                 .find(|tensor| tensor.name == operation.output())
                 .ok_or_else(|| Error::MissingInput { input: operation.output().to_owned() })?;
             let y = to_sample(operation.output(), &claimed.to_tract()?, &self.device)?;
-            let p = CandleTensor::from_slice(&vector.vector, (1, vector.vector.len()), &self.device)?;
+            let p =
+                CandleTensor::from_slice(&vector.vector, (1, vector.vector.len()), &self.device)?;
             if let Some(verdict) = verifier.verify(&x, &y, &p)?.pop() {
                 let checked_by = checked_by(verifier);
                 verdicts.insert(operation.output(), (checked_by, verdict));

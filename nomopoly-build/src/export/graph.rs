@@ -181,8 +181,7 @@ impl GraphBuilder {
         more_metadata: &[(&str, &str)],
     ) -> Vec<u8> {
         let name = format!("{}_{role}", header.operation.stem());
-        let graph =
-            builder::graph(&name, self.nodes, self.initializers, self.inputs, self.outputs);
+        let graph = builder::graph(&name, self.nodes, self.initializers, self.inputs, self.outputs);
         let schema = header.schema.to_string();
         let architecture = header.options.architecture.to_string();
         let check = header.check.to_string();

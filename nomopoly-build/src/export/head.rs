@@ -82,8 +82,8 @@ pub(super) fn perceptron(
     Ok(only_finite(graph, &total, &score))
 }
 
-/// The score, or 0 when `sign`, a sum over everything that was judged, is NaN or infinite. It is
-/// at no other time as large as the largest number: no comparison holds for NaN.
+/// The score, or 0 when `sum`, over everything that was judged, is NaN or infinite: no comparison
+/// holds for NaN. A finite sum as large as the largest number is far beyond any head's threshold.
 fn only_finite(graph: &mut GraphBuilder, sum: &Value, score: &Value) -> Value {
     let largest = graph.scalar(f64::from(f32::MAX));
     let finite = graph.op("Less", &[sum, &largest]);

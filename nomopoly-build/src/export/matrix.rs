@@ -60,7 +60,11 @@ impl<'a> Product<'a> {
     /// The input as `[.., rows, K]`.
     pub fn rows_of_x(&self, graph: &mut GraphBuilder, x: &Value) -> Value {
         if self.transpose {
-            return graph.op_with("Transpose", &[x], vec![builder::ints_attribute("perm", &[1, 0])]);
+            return graph.op_with(
+                "Transpose",
+                &[x],
+                vec![builder::ints_attribute("perm", &[1, 0])],
+            );
         }
         reshape(graph, x, &self.spec.input_shapes[0], &self.x_shape)
     }

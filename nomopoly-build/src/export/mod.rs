@@ -16,6 +16,7 @@ mod graph;
 mod head;
 mod matrix;
 mod node;
+mod pool;
 mod prover;
 mod replay;
 mod sketch;

@@ -2,11 +2,12 @@
 //! as the model has them.
 
 use nomopoly_manifest::{Attribute, OperationKind, OperationSpec};
-use nomopoly_runtime::operations::Operation;
 use nomopoly_runtime::onnx::{builder, pb};
+use nomopoly_runtime::operations::Operation;
 use nomopoly_runtime::{Error, Result};
 
 use super::graph::{GraphBuilder, Value};
+use super::pool;
 
 /// Attributes of a sliding window.
 const WINDOW: [&str; 4] = ["dilations", "kernel_shape", "pads", "strides"];
@@ -28,24 +29,33 @@ pub(super) fn apply(
     for constant in operation.constants() {
         all.push(graph.tensor("constant", constant)?);
     }
-    Ok(same_kind(graph, spec, &all.iter().collect::<Vec<_>>()))
+    same_kind(graph, spec, &all.iter().collect::<Vec<_>>())
 }
 
 /// A node of the operation's kind and attributes with other inputs.
-pub(super) fn same_kind(graph: &mut GraphBuilder, spec: &OperationSpec, inputs: &[&Value]) -> Value {
-    let attributes = spec.attributes.iter().map(|(name, value)| attribute(name, value)).collect();
-    graph.op_with(spec.kind.op_type(), inputs, attributes)
+///
+/// # Errors
+/// When the attributes cannot be written for [`super::graph`]'s operator set.
+pub(super) fn same_kind(
+    graph: &mut GraphBuilder,
+    spec: &OperationSpec,
+    inputs: &[&Value],
+) -> Result<Value> {
+    let attributes = match spec.kind {
+        OperationKind::AveragePool | OperationKind::MaxPool => pool::attributes(spec)?,
+        _ => spec.attributes.clone(),
+    };
+    let attributes = attributes.iter().map(|(name, value)| attribute(name, value)).collect();
+    Ok(graph.op_with(spec.kind.op_type(), inputs, attributes))
 }
 
 /// Reshape reads its target from an input, not from an attribute.
 fn reshape(graph: &mut GraphBuilder, spec: &OperationSpec, input: &Value) -> Result<Value> {
-    let Some(Attribute::Ints(target)) = spec.attributes.get("shape") else {
-        return Err(missing(spec, "shape"));
-    };
+    let target = ints(spec, "shape")?;
     // Without `allowzero`, 0 means "as in the input".
     let attributes =
         if target.contains(&0) { vec![builder::int_attribute("allowzero", 1)] } else { vec![] };
-    let target = graph.ints(target);
+    let target = graph.ints(&target);
     Ok(graph.op_with("Reshape", &[input, &target], attributes))
 }
 
@@ -68,9 +78,17 @@ pub(super) fn sliding_conv(
 /// # Errors
 /// When the operation has no window.
 pub(super) fn kernel(spec: &OperationSpec) -> Result<Vec<usize>> {
-    match spec.attributes.get("kernel_shape") {
-        Some(Attribute::Ints(kernel)) => Ok(kernel.iter().map(|&d| d as usize).collect()),
-        _ => Err(missing(spec, "kernel_shape")),
+    Ok(ints(spec, "kernel_shape")?.into_iter().map(|d| d as usize).collect())
+}
+
+/// A list of integers that canonical form always has.
+///
+/// # Errors
+/// When it is missing.
+pub(super) fn ints(spec: &OperationSpec, name: &str) -> Result<Vec<i64>> {
+    match spec.attributes.get(name) {
+        Some(Attribute::Ints(values)) => Ok(values.clone()),
+        _ => Err(missing(spec, name)),
     }
 }
 

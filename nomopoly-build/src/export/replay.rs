@@ -57,7 +57,7 @@ fn unit(
         OperationKind::AveragePool => {
             let taps = node::kernel(spec)?.iter().product::<usize>() as f64;
             let magnitudes = graph.op("Abs", &[&inputs[0]]);
-            let mean = node::same_kind(graph, spec, &[&magnitudes]);
+            let mean = node::same_kind(graph, spec, &[&magnitudes])?;
             graph.affine(&mean, EPSILON * taps.powf(0.25), least)
         }
         OperationKind::BatchNormalization => {

@@ -49,17 +49,20 @@ fn convolution(
     let channels_in = spec.input_shapes[0][1];
     let shape = with_kernel(&[sketches, channels_in], &kernel);
     let weights = graph.tensor_as("contracted.weights", &contracted.weights, &shape)?;
-    let predicted = match &contracted.bias {
+    let predicted = node::sliding_conv(graph, spec, &[x, &weights], 1);
+    // The bias is taken away before the contraction, as in `Linear::observed`.
+    let shape = with_kernel(&[1, features], &vec![1; kernel.len()]);
+    let y = match operation.constants().get(1) {
         Some(bias) => {
-            let bias = graph.tensor_as("contracted.bias", bias, &[sketches])?;
-            node::sliding_conv(graph, spec, &[x, &weights, &bias], 1)
+            let bias = graph.tensor_as("bias", bias, &shape)?;
+            graph.op("Sub", &[y, &bias])
         }
-        None => node::sliding_conv(graph, spec, &[x, &weights], 1),
+        None => y.clone(),
     };
     // One by one: the contraction of the output's channels at every position.
     let shape = with_kernel(&[sketches, features], &vec![1; kernel.len()]);
     let vectors = graph.tensor_as("vectors", &contracted.vectors.t()?.contiguous()?, &shape)?;
-    let observed = graph.op("Conv", &[y, &vectors]);
+    let observed = graph.op("Conv", &[&y, &vectors]);
 
     // Σ_c ‖w_c‖² over the output channels that read an input channel, by input channel.
     let groups = node::int(spec, "group")? as usize;
@@ -86,8 +89,7 @@ pub(super) fn patch_norms(
     let scale = graph.scale_of(x);
     let scaled = graph.op("Div", &[x, &scale]);
     let squares = graph.square(&scaled);
-    let attributes =
-        vec![nomopoly_runtime::onnx::builder::int_attribute("group", groups as i64)];
+    let attributes = vec![nomopoly_runtime::onnx::builder::int_attribute("group", groups as i64)];
     let by_pixel = graph.op_with("Conv", &[&squares, scales], attributes);
     let shape = with_kernel(&[groups, 1], &kernel);
     let ones = graph.floats("box", &shape, &vec![1.; shape.iter().product()]);
@@ -108,12 +110,12 @@ fn product(
     let rows = product.rows_of_x(graph, x);
     let weights = without_sample_axis(&contracted.weights)?;
     let weights = graph.tensor("contracted.weights", &weights)?;
-    let mut predicted = graph.op("MatMul", &[&rows, &weights]);
-    if let Some(bias) = &contracted.bias {
-        let bias = graph.tensor("contracted.bias", bias)?;
-        predicted = graph.op("Add", &[&predicted, &bias]);
+    let predicted = graph.op("MatMul", &[&rows, &weights]);
+    let mut rows_of_y = product.rows_of_y(graph, y);
+    if let Some(bias) = &product.bias {
+        let bias = graph.tensor("bias", bias)?;
+        rows_of_y = graph.op("Sub", &[&rows_of_y, &bias]);
     }
-    let rows_of_y = product.rows_of_y(graph, y);
     let vectors = graph.tensor("vectors", &contracted.vectors)?;
     let observed = graph.op("MatMul", &[&rows_of_y, &vectors]);
 

@@ -96,7 +96,12 @@ impl Adversary {
     }
 
     /// Fake outputs `[B, ...output]` for inputs `[B, ...]` whose true outputs are `truth`.
-    pub fn output(&self, operation: &Operation, inputs: &[Tensor], truth: &Tensor) -> Result<Tensor> {
+    pub fn output(
+        &self,
+        operation: &Operation,
+        inputs: &[Tensor],
+        truth: &Tensor,
+    ) -> Result<Tensor> {
         match (&self.fake, operation.linear()) {
             (Fake::LowRank { down, up }, Some(linear)) => {
                 let weights = if linear.is_channels_first() {
@@ -116,7 +121,8 @@ impl Adversary {
                 let batch = truth.dim(0)?;
                 let y = truth.reshape((batch, (), directions))?;
                 let rms = (y.sqr()?.mean_keepdim(2)?.mean_keepdim(1)? + RMS_FLOOR)?.sqrt()?;
-                let u = y.broadcast_div(&rms)?.broadcast_mul(scale)?.broadcast_add(shift)?.tanh()?;
+                let u =
+                    y.broadcast_div(&rms)?.broadcast_mul(scale)?.broadcast_add(shift)?.tanh()?;
                 let u_rms = (u.sqr()?.mean_keepdim(2)?.mean_keepdim(1)? + RMS_FLOOR)?.sqrt()?;
                 let delta = u.broadcast_div(&u_rms)?.broadcast_mul(&(rms * *deviation)?)?;
                 Ok((y + delta)?.reshape(truth.shape())?)

@@ -111,8 +111,7 @@ pub fn evaluate(
     rounds: usize,
     random: &mut ChaCha20Rng,
 ) -> Result<Evaluation> {
-    let mut out =
-        Evaluation { logits: BTreeMap::new(), adversary: vec![], spreads: vec![] };
+    let mut out = Evaluation { logits: BTreeMap::new(), adversary: vec![], spreads: vec![] };
     for_chunks(judge, samples, rounds, |turn, inputs| {
         let batch = judge.batch(inputs, turn, random)?;
         out.spreads.extend(judge.spreads(&batch)?);

@@ -46,7 +46,12 @@ pub struct Batch {
 
 impl Judge {
     /// Prepares a batch. The secret vectors are drawn anew: one head must serve every key.
-    pub fn batch(&self, inputs: Vec<Tensor>, variant: usize, random: &mut ChaCha20Rng) -> Result<Batch> {
+    pub fn batch(
+        &self,
+        inputs: Vec<Tensor>,
+        variant: usize,
+        random: &mut ChaCha20Rng,
+    ) -> Result<Batch> {
         let contracted = match (self.check, self.operation.linear()) {
             (Check::Sketch, Some(linear)) if !self.baseline => {
                 let shape = [linear.features(), self.sketches as usize];
@@ -69,7 +74,12 @@ impl Judge {
     }
 
     /// What the verifier sees of a claim.
-    pub fn show<'a>(&self, batch: &'a Batch, output: &'a Tensor, proof: &'a Tensor) -> Result<Shown<'a>> {
+    pub fn show<'a>(
+        &self,
+        batch: &'a Batch,
+        output: &'a Tensor,
+        proof: &'a Tensor,
+    ) -> Result<Shown<'a>> {
         let features = match &batch.prepared {
             Some(prepared) => {
                 let contracted = batch.contracted.as_ref();
@@ -109,8 +119,6 @@ pub fn elements(operation: &Operation) -> usize {
 pub struct Claims {
     /// Output and proof of each case.
     pub cases: BTreeMap<Case, (Tensor, Tensor)>,
-    /// Relative deviation of the fake output of each sample.
-    pub deviations: Vec<f64>,
     /// Whether each sample's fake output is the adversary's.
     pub by_adversary: Vec<bool>,
 }
@@ -134,13 +142,14 @@ impl Claims {
         let by_adversary: Vec<bool> = made_deviations
             .iter()
             .enumerate()
-            .map(|(index, deviation)| index % 2 == 0 && *deviation >= least && deviation.is_finite())
+            .map(|(index, deviation)| {
+                index % 2 == 0 && *deviation >= least && deviation.is_finite()
+            })
             .collect();
         let fake = select(&by_adversary, &made, &moved)?;
         let adversary_proof = adversary.proof(&judge.generator, &batch.folded, &fake)?.detach();
         let fake_proof = fakes::fake_proofs(&batch.proof, 1e-3, random)?;
         let generated = judge.generator.proof(&batch.folded, &fake)?;
-        let deviations = fakes::relative_deviations(&fake, &batch.truth)?;
         let cases = BTreeMap::from([
             (Case::Honest, (batch.honest.clone(), batch.proof.clone())),
             (Case::FakeOutputFakeProof, (fake.clone(), adversary_proof)),
@@ -148,7 +157,7 @@ impl Claims {
             (Case::FakeOutputRealProof, (fake.clone(), batch.proof.clone())),
             (Case::FakeOutputGeneratedProof, (fake, generated)),
         ]);
-        Ok(Self { cases, deviations, by_adversary })
+        Ok(Self { cases, by_adversary })
     }
 }
 

@@ -32,7 +32,8 @@ use adversary::Adversary;
 use evaluate::{Evaluation, deviation_curve, evaluate};
 use judge::{Claims, Judge};
 use network::{Trainable, cross_entropy};
-use threshold::{ENVELOPE, HonestResiduals};
+pub use threshold::ENVELOPE;
+use threshold::HonestResiduals;
 
 /// Multiply-accumulates that the final measurement may take: large operations are measured on
 /// fewer samples, and say so.
@@ -78,7 +79,8 @@ pub fn train(
         device,
     )?;
     let mut random = random::stream(options.seed, &hex, "training");
-    let judge = choose_check(operation, generator, options, &splits.threshold, device, &mut random)?;
+    let judge =
+        choose_check(operation, generator, options, &splits.threshold, device, &mut random)?;
     let mut session = Session::new(judge, entry, options, splits, random)?;
     let history = session.run(on_epoch)?;
     session.finish(history, id, Digest::from_bytes(generator_seed))
@@ -241,8 +243,13 @@ impl<'a> Session<'a> {
                 1,
                 &mut validation,
             )?;
-            let epoch =
-                describe(number, verifier_loss / steps, adversary_loss / steps, &evaluation, deviation);
+            let epoch = describe(
+                number,
+                verifier_loss / steps,
+                adversary_loss / steps,
+                &evaluation,
+                deviation,
+            );
             let proceed = on_epoch(&epoch);
             let accuracy = epoch.mean_accuracy;
             history.push(epoch);
@@ -286,7 +293,8 @@ impl<'a> Session<'a> {
             // As much weight for the one honest case as for the four fake ones.
             losses.push(if *case == Case::Honest { (loss * 4.)? } else { loss });
             if *case == Case::Honest && self.network.is_head() {
-                shown.features = Some(threshold::envelope_batch(size, &mut self.random, &self.judge.device)?);
+                shown.features =
+                    Some(threshold::envelope_batch(size, &mut self.random, &self.judge.device)?);
                 losses.push((cross_entropy(&self.network.logits(&shown)?, true)? * 4.)?);
             }
         }
@@ -311,7 +319,12 @@ impl<'a> Session<'a> {
     }
 
     /// Fixes the threshold on its own split and measures the final figures on the test split.
-    fn finish(mut self, history: Vec<Epoch>, id: Digest, generator_seed: Digest) -> Result<Trained> {
+    fn finish(
+        mut self,
+        history: Vec<Epoch>,
+        id: Digest,
+        generator_seed: Digest,
+    ) -> Result<Trained> {
         self.fix_threshold()?;
         let options = self.options;
         let cost = self.cost()?;

@@ -110,7 +110,8 @@ impl Trainable {
     /// The perceptron as it is now, with constant tensors.
     pub fn to_mlp(&self) -> Result<Option<Mlp>> {
         let Self::Mlp { network, .. } = self else { return Ok(None) };
-        let layers = network.layers.iter().map(|(w, b)| Ok((w.detach().copy()?, b.detach().copy()?)));
+        let layers =
+            network.layers.iter().map(|(w, b)| Ok((w.detach().copy()?, b.detach().copy()?)));
         Ok(Some(Mlp { layers: layers.collect::<Result<_>>()?, ..network.clone() }))
     }
 }

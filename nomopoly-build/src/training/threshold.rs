@@ -65,7 +65,8 @@ impl HonestResiduals {
         for which in 0..FEATURES / 2 {
             let largest = (ROOM * self.largest[which]).max(ENVELOPE);
             // Where nothing but zeros was seen the ratio is unknown: anything up to 1.
-            let ratio = if self.ratio[which] > 0. { (ROOM * self.ratio[which]).min(1.) } else { 1. };
+            let ratio =
+                if self.ratio[which] > 0. { (ROOM * self.ratio[which]).min(1.) } else { 1. };
             corner[2 * which] = largest.ln_1p() as f32;
             corner[2 * which + 1] = (largest * ratio).ln_1p() as f32;
         }

@@ -32,3 +32,4 @@ pub use model::{MAX_OPSET, MIN_OPSET, Model};
 pub use names::{dependencies, node_id};
 pub use plan::Plan;
 pub use tract_onnx::pb;
+pub use tract_onnx::prelude::DatumType;

@@ -35,9 +35,7 @@ pub(super) fn parse(node: &NodeView) -> Result<Parsed, Refusal> {
     let shape = node.output_shape().to_vec();
     let channels = *shape.get(1).ok_or_else(|| Refusal("the input has no channels".into()))?;
     let mut constants = vec![];
-    for (index, what) in
-        [(1, "the scale"), (2, "the bias"), (3, "the mean"), (4, "the variance")]
-    {
+    for (index, what) in [(1, "the scale"), (2, "the bias"), (3, "the mean"), (4, "the variance")] {
         let tensor = node.weights(index, what)?;
         if tensor.dims() != [channels] {
             return Err(Refusal(format!("{what} does not have one value per channel")));

@@ -27,5 +27,10 @@ pub(super) fn parse(node: &NodeView) -> Result<Parsed, Refusal> {
     attributes.insert("group".into(), Attribute::Int(groups as i64));
     let constants = std::iter::once(weights.clone()).chain(bias.clone()).collect();
     let convolution = Convolution::new(weights, bias, groups, window, x[0])?;
-    Ok(Parsed { attributes, varying: vec![0], constants, body: Body::Linear(Box::new(convolution)) })
+    Ok(Parsed {
+        attributes,
+        varying: vec![0],
+        constants,
+        body: Body::Linear(Box::new(convolution)),
+    })
 }

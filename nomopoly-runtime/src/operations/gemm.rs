@@ -46,7 +46,6 @@ pub(super) fn parse(node: &NodeView) -> Result<Parsed, Refusal> {
         }
         None => None,
     };
-    let matrix =
-        Matrix::new(weights, bias, vec![rows, k], vec![rows, n], vec![rows, n], trans_a)?;
+    let matrix = Matrix::new(weights, bias, vec![rows, k], vec![rows, n], vec![rows, n], trans_a)?;
     Ok(Parsed { attributes, varying: vec![0], constants, body: Body::Linear(Box::new(matrix)) })
 }

@@ -46,7 +46,8 @@ pub(super) fn parse(node: &NodeView) -> Result<Parsed, Refusal> {
         return Err(refuse());
     }
     // Batched right operands keep a leading dimension for the samples to broadcast over.
-    let (x_shape, w) = if w_rank > 2 { (x_batch, w.reshape(w_batch)?.unsqueeze(0)?) } else { (x_shape, w) };
+    let (x_shape, w) =
+        if w_rank > 2 { (x_batch, w.reshape(w_batch)?.unsqueeze(0)?) } else { (x_shape, w) };
     let matrix = Matrix::new(w, None, x_shape, y_shape, node.output_shape().to_vec(), false)?;
     let body = Body::Linear(Box::new(matrix));
     Ok(Parsed { attributes: BTreeMap::new(), varying: vec![0], constants, body })

@@ -22,8 +22,8 @@ use candle_core::{DType, Device, Tensor};
 use nomopoly_manifest::{CompileOptions, OperationKind, OperationSpec};
 use tract_onnx::pb;
 
-pub use linear::Linear;
 use linear::EPSILON;
+pub use linear::Linear;
 use node::{NodeView, Parsed};
 
 use crate::onnx::Graph;
@@ -202,7 +202,9 @@ impl Operation {
         part(&serde_json::to_vec(&self.spec).map_err(json)?);
         part(&serde_json::to_vec(options).map_err(json)?);
         for constant in &self.constants {
-            part(&constant.dims().iter().flat_map(|&d| (d as u64).to_le_bytes()).collect::<Vec<_>>());
+            part(
+                &constant.dims().iter().flat_map(|&d| (d as u64).to_le_bytes()).collect::<Vec<_>>(),
+            );
             let values = constant.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
             part(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
         }

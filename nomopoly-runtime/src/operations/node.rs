@@ -52,8 +52,9 @@ impl<'a> NodeView<'a> {
         device: &'a Device,
     ) -> Result<Self, Refusal> {
         let shape_of = |name: &str| -> Result<Vec<usize>, Refusal> {
-            let value =
-                graph.value(name).ok_or_else(|| Refusal(format!("shape of `{name}` is unknown")))?;
+            let value = graph
+                .value(name)
+                .ok_or_else(|| Refusal(format!("shape of `{name}` is unknown")))?;
             Ok(value.shape.clone())
         };
         let mut shapes = Vec::with_capacity(node.input.len());
@@ -189,8 +190,7 @@ impl<'a> NodeView<'a> {
             }
             other => return Err(Refusal(format!("auto_pad {other} is unknown"))),
         };
-        let window =
-            Window { kernel, strides, dilations, pads_begin, pads_end, input, output };
+        let window = Window { kernel, strides, dilations, pads_begin, pads_end, input, output };
         // Gather tables hold 32-bit indices; anything larger could not be executed anyway.
         let size = window.taps().checked_mul(window.positions());
         if size.is_none_or(|size| size >= u32::MAX as usize) {

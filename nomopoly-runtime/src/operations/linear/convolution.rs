@@ -169,11 +169,7 @@ impl Linear for Convolution {
         let weights = by_group.matmul(&weights)?;
         let weights = weights.transpose(0, 1)?.contiguous()?;
         let weights = weights.reshape((k, self.channels_in, self.window.taps()))?;
-        let bias = match &self.bias {
-            Some(bias) => Some(bias.reshape((1, self.channels_out))?.matmul(vectors)?),
-            None => None,
-        };
-        Ok(Contracted { vectors: vectors.clone(), weights, bias })
+        Ok(Contracted { vectors: vectors.clone(), weights })
     }
 
     fn predicted(&self, x: &Tensor, contracted: &Contracted) -> Result<Tensor> {
@@ -193,7 +189,6 @@ impl Linear for Convolution {
             let weights = contracted.weights.reshape((k, self.channels_in * taps))?;
             weights.broadcast_left(count)?.contiguous()?.matmul(&patches)?
         };
-        let z = Self::add_bias(z, contracted.bias.as_ref())?;
         Ok(z.reshape((batch, self.images, k, positions))?)
     }
 
@@ -203,6 +198,10 @@ impl Linear for Convolution {
         let positions = self.window.positions();
         let count = batch * self.images;
         let y = y.reshape((count, self.channels_out, positions))?;
+        let y = match &self.bias {
+            Some(bias) => y.broadcast_sub(&bias.reshape((1, self.channels_out, 1))?)?,
+            None => y,
+        };
         let vectors = contracted.vectors.t()?.broadcast_left(count)?.contiguous()?;
         Ok(vectors.matmul(&y)?.reshape((batch, self.images, k, positions))?)
     }

@@ -145,23 +145,23 @@ impl Linear for Matrix {
     }
 
     fn contract(&self, vectors: &Tensor) -> Result<Contracted> {
-        let bias = match &self.bias {
-            Some(bias) => Some(bias.matmul(vectors)?),
-            None => None,
-        };
         let weights = self.product(&self.weights, vectors)?;
-        Ok(Contracted { vectors: vectors.clone(), weights, bias })
+        Ok(Contracted { vectors: vectors.clone(), weights })
     }
 
     fn predicted(&self, x: &Tensor, contracted: &Contracted) -> Result<Tensor> {
-        let z = self.product(&self.rows_of(x)?, &contracted.weights)?;
-        Self::add_bias(z, &contracted.bias)
+        self.product(&self.rows_of(x)?, &contracted.weights)
     }
 
     fn observed(&self, y: &Tensor, contracted: &Contracted) -> Result<Tensor> {
         let mut shape = vec![y.dim(0)?];
         shape.extend(&self.y_shape);
-        self.product(&y.reshape(shape)?, &contracted.vectors)
+        let y = y.reshape(shape)?;
+        let y = match &self.bias {
+            Some(bias) => y.broadcast_sub(bias)?,
+            None => y,
+        };
+        self.product(&y, &contracted.vectors)
     }
 
     fn sketch_unit(&self, x: &Tensor) -> Result<Tensor> {

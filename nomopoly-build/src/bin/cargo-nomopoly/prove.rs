@@ -1,0 +1,75 @@
+//! `prove`: run a compiled model once and write the proof.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::Device;
+use nomopoly_build::load_compiled;
+use nomopoly_build::runtime::Prover;
+use serde_json::json;
+
+use crate::arguments::ProveArguments;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::inputs;
+use crate::numbers::{bytes, seconds};
+
+pub fn run(arguments: &ProveArguments, context: &Context) -> Result<(), Failure> {
+    let model = Arc::new(load_compiled(&context.registry()?, &arguments.model)?);
+    let tensors = inputs::read(&arguments.inputs)?;
+    let prover = Prover::new(model, &Device::Cpu)?;
+    let start = Instant::now();
+    let proof = prover.prove(&tensors)?;
+    let took = start.elapsed().as_secs_f64();
+    let file = proof.to_bytes()?;
+    write_whole(&arguments.out, &file)?;
+    context.result(
+        || {
+            json!({
+                "model": prover.model().graph().model().name(),
+                "digest": proof.model,
+                "outputs": inputs::json(&proof.outputs),
+                "proof": arguments.out.to_string_lossy(),
+                "bytes": file.len(),
+                "seconds": took,
+            })
+        },
+        || {
+            format!(
+                "{}proof of {} operations in `{}`: {}, {}\n",
+                inputs::describe(&proof.outputs),
+                proof.operations.len(),
+                arguments.out.display(),
+                bytes(file.len() as u64),
+                seconds(took),
+            )
+        },
+    )
+}
+
+/// Writes a file beside its place and renames it: nobody reads half of it.
+pub fn write_whole(path: &Path, contents: &[u8]) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Err(Failure::problem(
+            format!("cannot write `{}`: it is a folder", path.display()),
+            "give the path of a file",
+        ));
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // Readable as any new file is; a temporary file alone is for its owner only.
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(Failure::io("write", path))?;
+    file.write_all(contents).map_err(Failure::io("write", path))?;
+    file.persist(path).map_err(|error| Failure::io("write", path)(error.error))?;
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Attributes of pooling nodes with `ceil_mode`.
+//!
+//! tract and PyTorch drop a last window that would start in the padding at the end. ONNX says so
+//! only since operator set 22; before, the same attributes give a longer output. An exported file
+//! writes padding that means the operation's own output shape under both readings.
+
+use std::collections::BTreeMap;
+
+use nomopoly_manifest::{Attribute, OperationKind, OperationSpec};
+use nomopoly_runtime::Result;
+
+use super::node::{int, ints};
+
+/// The attributes to write for a pooling operation.
+///
+/// # Errors
+/// When a window attribute is missing, and in the one case that no padding expresses: windows
+/// that count padding, hang over the end of one axis and skip the end of another.
+pub(super) fn attributes(spec: &OperationSpec) -> Result<BTreeMap<String, Attribute>> {
+    let mut attributes = spec.attributes.clone();
+    if int(spec, "ceil_mode")? == 0 {
+        return Ok(attributes);
+    }
+    let [kernel, strides, dilations, pads] =
+        ["kernel_shape", "strides", "dilations", "pads"].map(|name| ints(spec, name));
+    let (kernel, strides, dilations, mut pads) = (kernel?, strides?, dilations?, pads?);
+    let axes = kernel.len();
+    let dim = |shape: &[usize], axis: usize| shape[axis + 2] as i64;
+    let (input, output) = (&spec.input_shapes[0], &spec.output_shape);
+    // Padding at the end with which the last window ends exactly where the padding does.
+    let exact: Vec<i64> = (0..axes)
+        .map(|a| {
+            let span = (kernel[a] - 1) * dilations[a] + 1;
+            (dim(output, a) - 1) * strides[a] + span - dim(input, a) - pads[a]
+        })
+        .collect();
+    if exact.iter().any(|&end| end < 0) {
+        // Even without padding the end is skipped: only rounding down says so.
+        let counts_padding =
+            spec.kind == OperationKind::AveragePool && int(spec, "count_include_pad")? != 0;
+        if counts_padding && (0..axes).any(|a| exact[a] > pads[axes + a]) {
+            let reason = "its windows count padding, hang over the end of one axis and skip the \
+                          end of another";
+            return Err(super::cannot(spec, reason.into()));
+        }
+        attributes.insert("ceil_mode".into(), Attribute::Int(0));
+        for a in 0..axes {
+            pads[axes + a] = exact[a].max(0);
+        }
+    } else {
+        for a in 0..axes {
+            pads[axes + a] = pads[axes + a].min(exact[a]);
+        }
+    }
+    attributes.insert("pads".into(), Attribute::Ints(pads));
+    Ok(attributes)
+}

@@ -1,0 +1,15 @@
+//! The command as users run it: output, exit codes, and what it says when things are wrong.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `bench.rs` | a compiled demo model to work on, running the command |
+//! | `results.rs` | what the subcommands print when all is well |
+//! | `proofs.rs` | proofs and inputs that are damaged, foreign or do not fit |
+//! | `registries.rs` | damaged and impossible registries, interruption |
+#![cfg(feature = "cli")]
+#![forbid(unsafe_code)]
+
+mod bench;
+mod proofs;
+mod registries;
+mod results;
