@@ -43,14 +43,13 @@ pub fn deviation(deviation: f64) -> String {
     format!("{:.1e}", (deviation * power - 1e-9).ceil() / power)
 }
 
-/// `2^-40.1` from its exponent.
+/// `2^-40.1` from its exponent; none stands for a bound of 0.
 pub fn power_of_two(log2: Option<f64>) -> String {
-    match log2 {
-        None => "0".into(),
-        Some(log2) if log2 == f64::NEG_INFINITY => "0".into(),
+    // Rounded towards 1, the weaker claim.
+    match log2.map(|log2| (log2 * 10.).ceil() / 10.) {
+        None | Some(f64::NEG_INFINITY) => "0".into(),
         Some(log2) if log2 >= 0. => "1".into(),
-        // Rounded towards 1, the weaker claim.
-        Some(log2) => format!("2^{:.1}", (log2 * 10.).ceil() / 10. - 0.),
+        Some(log2) => format!("2^{log2:.1}"),
     }
 }
 
@@ -148,7 +147,7 @@ mod tests {
         assert_eq!(deviation(9.99e-5), "1.0e-4");
         assert_eq!(deviation(f64::INFINITY), "none");
         assert_eq!(power_of_two(Some(-40.19)), "2^-40.1");
-        assert_eq!(power_of_two(Some(-0.01)), "2^0.0");
+        assert_eq!(power_of_two(Some(-0.01)), "1");
     }
 
     #[test]
