@@ -135,7 +135,13 @@ impl OperationVerifier {
             Network::Residual(head) => head,
             Network::Mlp(mlp) => {
                 let logits = mlp.logits(inputs, output, proof)?.flatten_all()?.to_vec1::<f32>()?;
-                return Ok(logits.into_iter().map(mlp_verdict).collect());
+                // A rectifier turns NaN into 0: the claim itself is looked at.
+                let claim = output.reshape((output.dim(0)?, ()))?.abs()?.sum(1)?;
+                let finite = (claim + proof.abs()?.sum(1)?)?.to_vec1::<f32>()?;
+                let logit = |(logit, finite): (f32, f32)| {
+                    mlp_verdict(if finite.is_finite() { logit } else { f32::NAN })
+                };
+                return Ok(logits.into_iter().zip(finite).map(logit).collect());
             }
         };
         let operation = &self.compiled.operation;

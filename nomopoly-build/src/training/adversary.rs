@@ -120,7 +120,11 @@ impl Adversary {
                 let directions = scale.dims()[2];
                 let batch = truth.dim(0)?;
                 let y = truth.reshape((batch, (), directions))?;
-                let rms = (y.sqr()?.mean_keepdim(2)?.mean_keepdim(1)? + RMS_FLOOR)?.sqrt()?;
+                // Divided by the largest element first: squares must not overflow.
+                let largest = (y.abs()?.max_keepdim(2)?.max_keepdim(1)? + RMS_FLOOR)?;
+                let squares = y.broadcast_div(&largest)?.sqr()?;
+                let mean = (squares.mean_keepdim(2)?.mean_keepdim(1)? + RMS_FLOOR)?;
+                let rms = (mean.sqrt()? * largest)?;
                 let u =
                     y.broadcast_div(&rms)?.broadcast_mul(scale)?.broadcast_add(shift)?.tanh()?;
                 let u_rms = (u.sqr()?.mean_keepdim(2)?.mean_keepdim(1)? + RMS_FLOOR)?.sqrt()?;

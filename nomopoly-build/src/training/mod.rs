@@ -10,7 +10,7 @@ mod threshold;
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use nomopoly_manifest::{
     ARTEFACT_SCHEMA, Architecture, Case, Check, CheckCost, CompileOptions, Epoch, Figures, Metrics,
@@ -141,6 +141,7 @@ struct Session<'a> {
     verifier_optimiser: AdamW,
     adversary: Adversary,
     adversary_optimiser: AdamW,
+    adversary_variables: Vec<Var>,
     random: ChaCha20Rng,
     /// Deviation below which fakes are within rounding and cannot be told from honest outputs.
     floor: f64,
@@ -182,7 +183,7 @@ impl<'a> Session<'a> {
             AdamW::new(variables, ParamsAdamW { lr, weight_decay: 0., ..Default::default() })
         };
         let verifier_optimiser = optimiser(network.variables(), rate)?;
-        let adversary_optimiser = optimiser(variables, 0.01)?;
+        let adversary_optimiser = optimiser(variables.clone(), 0.01)?;
         let mut session = Self {
             judge,
             entry,
@@ -192,6 +193,7 @@ impl<'a> Session<'a> {
             verifier_optimiser,
             adversary,
             adversary_optimiser,
+            adversary_variables: variables,
             random,
             floor: options.min_deviation,
         };
@@ -300,7 +302,7 @@ impl<'a> Session<'a> {
         }
         let count = losses.len() as f64;
         let loss = (Tensor::stack(&losses, 0)?.sum_all()? / count)?;
-        self.verifier_optimiser.backward_step(&loss)?;
+        step_if_finite(&mut self.verifier_optimiser, &loss, &self.network.variables())?;
         let verifier_loss = f64::from(loss.to_scalar::<f32>()?);
 
         // The adversary learns through the verifier: from its fakes with the generator's proof
@@ -314,7 +316,7 @@ impl<'a> Session<'a> {
             losses.push(cross_entropy(&self.network.logits(&shown)?, true)?);
         }
         let loss = (Tensor::stack(&losses, 0)?.sum_all()? / 2.)?;
-        self.adversary_optimiser.backward_step(&loss)?;
+        step_if_finite(&mut self.adversary_optimiser, &loss, &self.adversary_variables)?;
         Ok((verifier_loss, f64::from(loss.to_scalar::<f32>()?)))
     }
 
@@ -490,6 +492,20 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// Takes a step unless a gradient overflowed: one lost step costs nothing, one NaN in a weight is
+/// never trained away.
+fn step_if_finite(optimiser: &mut AdamW, loss: &Tensor, variables: &[Var]) -> Result<()> {
+    let gradients = loss.backward()?;
+    for variable in variables {
+        if let Some(gradient) = gradients.get(variable)
+            && !gradient.abs()?.sum_all()?.to_scalar::<f32>()?.is_finite()
+        {
+            return Ok(());
+        }
+    }
+    Ok(optimiser.step(&gradients)?)
 }
 
 fn describe(

@@ -90,7 +90,9 @@ pub fn fix_head(network: &Trainable, honest: &HonestResiduals) -> Result<()> {
     Ok(())
 }
 
-/// Moves the baseline's last bias to the threshold with the highest mean accuracy over the cases.
+/// Moves the baseline's last bias to the threshold with the highest balanced accuracy: the honest case
+/// counts as much as the four fake ones together, or rejecting everything would be right in four
+/// cases of five.
 pub fn fix_mlp(network: &Trainable, logits: &BTreeMap<Case, Vec<f64>>) -> Result<()> {
     let Trainable::Mlp { variables, .. } = network else { return Ok(()) };
     let Some(bias) = variables.last() else { return Ok(()) };
@@ -101,7 +103,8 @@ pub fn fix_mlp(network: &Trainable, logits: &BTreeMap<Case, Vec<f64>>) -> Result
     let accuracy = |threshold: f64| {
         let right = |case: &Case, logits: &Vec<f64>| {
             let right = logits.iter().filter(|l| (**l >= threshold) == (*case == Case::Honest));
-            right.count() as f64 / logits.len().max(1) as f64
+            let weight = if *case == Case::Honest { 4. } else { 1. };
+            weight * right.count() as f64 / logits.len().max(1) as f64
         };
         logits.iter().map(|(case, logits)| right(case, logits)).sum::<f64>()
     };

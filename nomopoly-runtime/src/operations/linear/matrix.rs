@@ -61,7 +61,26 @@ impl Matrix {
             shape.push(weights.dim(1)?);
             return Ok(x.reshape((rows, k))?.matmul(weights)?.reshape(shape)?);
         }
-        Ok(x.broadcast_matmul(weights)?)
+        // candle multiplies at most two batch dimensions: broadcast, then flatten them into one.
+        let (xs, ws) = (x.dims(), weights.dims());
+        let rank = xs.len().max(ws.len());
+        let at = |dims: &[usize], axis: usize| {
+            (axis + dims.len()).checked_sub(rank).map_or(1, |index| dims[index])
+        };
+        let batch: Vec<usize> =
+            (0..rank - 2).map(|axis| at(xs, axis).max(at(ws, axis))).collect();
+        let count: usize = batch.iter().product();
+        let flat = |tensor: &Tensor| -> Result<Tensor> {
+            let (rows, columns) = (tensor.dim(tensor.rank() - 2)?, tensor.dim(tensor.rank() - 1)?);
+            let mut shape = batch.clone();
+            shape.extend([rows, columns]);
+            Ok(tensor.broadcast_as(shape)?.contiguous()?.reshape((count, rows, columns))?)
+        };
+        let y = flat(x)?.matmul(&flat(weights)?)?;
+        let (_, rows, columns) = y.dims3()?;
+        let mut shape = batch.clone();
+        shape.extend([rows, columns]);
+        Ok(y.reshape(shape)?)
     }
 
     fn finish(&self, y: Tensor) -> Result<Tensor> {
