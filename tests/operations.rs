@@ -119,7 +119,13 @@ fn cases() -> BTreeMap<&'static str, Nodes> {
     let matmul = || node("MatMul", &["x0", "w"], &["y"], vec![]);
     add("matmul batched left", matmul(), &[&[2, 3, 5, 16]], &[("w", &[16, 40])], &[2, 3, 5, 40]);
     add("matmul batched both", matmul(), &[&[2, 5, 16]], &[("w", &[2, 16, 40])], &[2, 5, 40]);
-    add("matmul batched twice", matmul(), &[&[3, 1, 5, 16]], &[("w", &[2, 16, 40])], &[3, 2, 5, 40]);
+    add(
+        "matmul batched twice",
+        matmul(),
+        &[&[3, 1, 5, 16]],
+        &[("w", &[2, 16, 40])],
+        &[3, 2, 5, 40],
+    );
     add("matmul vector left", matmul(), &[&[16]], &[("w", &[3, 16, 40])], &[3, 40]);
     add("matmul vector right", matmul(), &[&[4, 16]], &[("w", &[16])], &[4]);
     add("relu", node("Relu", &["x0"], &["y"], vec![]), &[&[2, 3, 4]], &[], &[2, 3, 4]);

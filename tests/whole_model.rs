@@ -81,14 +81,17 @@ fn honest_inferences_are_accepted_at_every_scale() {
 #[test]
 fn other_weights_are_refused_and_the_operation_is_named() {
     let verifier = verifier(&DEMO);
-    let significant = |bits: u32| move |w: f32| f32::from_bits(w.to_bits() >> bits << bits);
+    /// Rounds towards zero by dropping bits of the significand.
+    fn drop_bits(weights: &mut [f32], bits: u32) {
+        weights.iter_mut().for_each(|w| *w = f32::from_bits(w.to_bits() >> bits << bits));
+    }
     let int8 = |weights: &mut [f32]| {
         let largest = weights.iter().fold(0f32, |largest, w| largest.max(w.abs()));
         weights.iter_mut().for_each(|w| *w = (*w / largest * 127.).round() * largest / 127.);
     };
-    let bf16 = |weights: &mut [f32]| weights.iter_mut().for_each(|w| *w = significant(16)(*w));
-    let fp16 = |weights: &mut [f32]| weights.iter_mut().for_each(|w| *w = significant(13)(*w));
-    let alterations: [&dyn Fn(&mut [f32]); 4] = [&int8, &bf16, &fp16, &|w| w.reverse()];
+    let bf16 = |weights: &mut [f32]| drop_bits(weights, 16);
+    let fp16 = |weights: &mut [f32]| drop_bits(weights, 13);
+    let alterations: [fn(&mut [f32]); 4] = [int8, bf16, fp16, |w| w.reverse()];
     for alter in alterations {
         let graph = altered(DEMO.graph(), alter);
         let host = Prover::running(DEMO.clone(), &graph, &Device::Cpu).unwrap();

@@ -344,9 +344,9 @@ impl Compiler {
                     while !stop.load(Ordering::Relaxed) {
                         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                         let Some((job, splits)) = next else { return };
-                        let mut work = || self.compile_one(job, &splits, device, &stop);
+                        let work = || self.compile_one(job, &splits, device, &stop);
                         let result = match &pool {
-                            Ok(pool) => pool.install(&mut work),
+                            Ok(pool) => pool.install(work),
                             Err(_) => work(),
                         };
                         if let Err(error) = result {
@@ -433,7 +433,7 @@ impl Compiler {
         write(&history, plots::training_metrics(metrics)?.as_bytes())?;
         write(&summary, plots::training_summary(metrics)?.as_bytes())?;
         for name in [&prover, &verifier, &adversary] {
-            export::check_file(&folder.join(name)).map_err(|reason| Error::Operation {
+            export::check_file(folder.join(name)).map_err(|reason| Error::Operation {
                 operation: job.operation.output().to_owned(),
                 entry: job.entry.clone(),
                 reason: format!("the exported {name} is not valid: {reason}"),

@@ -309,8 +309,8 @@ fn compare(claimed: &NamedTensor, truth: &NamedTensor, exact: bool) -> Result<()
     let tolerance = UNTRAINED_TOLERANCE * largest + f64::from(f32::MIN_POSITIVE);
     for (index, (claim, truth)) in claimed.iter().zip(&truth).enumerate() {
         let error = (claim - truth).abs();
-        // Written so that a NaN is not within the tolerance.
-        if !(error <= tolerance) {
+        // A NaN is not within the tolerance.
+        if error.is_nan() || error > tolerance {
             return Err(format!(
                 "output `{name}` differs from the recomputed one by {error:.3e} at element {index}"
             ));

@@ -99,25 +99,33 @@ fn mean(values: &[f64], f: impl Fn(f64) -> f64) -> f64 {
     values.iter().map(|&v| f(v)).sum::<f64>() / values.len().max(1) as f64
 }
 
-/// Judges `rounds` passes over the samples in all five cases. Honest inputs go through
-/// [`SCALES`] by turns when `scaled`; fakes deviate by `least` to 1.
+/// How an evaluation goes over its samples.
+#[derive(Debug, Clone, Copy)]
+pub struct Passes {
+    /// Fakes deviate by this much to 1.
+    pub least: f64,
+    /// Whether honest inputs go through [`SCALES`] by turns.
+    pub scaled: bool,
+    /// Passes over the samples, each under fresh keys with fresh fakes.
+    pub rounds: usize,
+}
+
+/// Judges the samples in all five cases.
 pub fn evaluate(
     judge: &Judge,
     network: &Trainable,
     adversary: &Adversary,
     samples: &Samples,
-    least: f64,
-    scaled: bool,
-    rounds: usize,
+    passes: Passes,
     random: &mut ChaCha20Rng,
 ) -> Result<Evaluation> {
     let mut out = Evaluation { logits: BTreeMap::new(), adversary: vec![], spreads: vec![] };
-    for_chunks(judge, samples, rounds, |turn, inputs| {
+    for_chunks(judge, samples, passes.rounds, |turn, inputs| {
         let batch = judge.batch(inputs, turn, random)?;
         out.spreads.extend(judge.spreads(&batch)?);
-        let claims = Claims::new(judge, &batch, adversary, least, random)?;
+        let claims = Claims::new(judge, &batch, adversary, passes.least, random)?;
         for (case, (output, proof)) in &claims.cases {
-            if *case == Case::Honest && scaled {
+            if *case == Case::Honest && passes.scaled {
                 let logits_here = honest_at_scale(judge, network, &batch, turn, random)?;
                 out.logits.entry(*case).or_default().extend(logits_here);
                 continue;

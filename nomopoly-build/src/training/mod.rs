@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::random;
 use crate::samples::{Samples, Splits};
 use adversary::Adversary;
-use evaluate::{Evaluation, deviation_curve, evaluate};
+use evaluate::{Evaluation, Passes, deviation_curve, evaluate};
 use judge::{Claims, Judge};
 use network::{Trainable, cross_entropy};
 pub use threshold::ENVELOPE;
@@ -240,9 +240,7 @@ impl<'a> Session<'a> {
                 &self.network,
                 &self.adversary,
                 &self.splits.validation,
-                deviation,
-                false,
-                1,
+                Passes { least: deviation, scaled: false, rounds: 1 },
                 &mut validation,
             )?;
             let epoch = describe(
@@ -341,9 +339,7 @@ impl<'a> Session<'a> {
             &self.network,
             &self.adversary,
             &test,
-            options.min_deviation,
-            true,
-            rounds,
+            Passes { least: options.min_deviation, scaled: true, rounds },
             &mut random,
         )?;
         let head = self.network.to_head()?;
@@ -437,9 +433,7 @@ impl<'a> Session<'a> {
                 &self.network,
                 &self.adversary,
                 split,
-                self.options.min_deviation,
-                false,
-                1,
+                Passes { least: self.options.min_deviation, scaled: false, rounds: 1 },
                 &mut random,
             )?;
             return threshold::fix_mlp(&self.network, &evaluation.logits);

@@ -67,8 +67,7 @@ impl Matrix {
         let at = |dims: &[usize], axis: usize| {
             (axis + dims.len()).checked_sub(rank).map_or(1, |index| dims[index])
         };
-        let batch: Vec<usize> =
-            (0..rank - 2).map(|axis| at(xs, axis).max(at(ws, axis))).collect();
+        let batch: Vec<usize> = (0..rank - 2).map(|axis| at(xs, axis).max(at(ws, axis))).collect();
         let count: usize = batch.iter().product();
         let flat = |tensor: &Tensor| -> Result<Tensor> {
             let (rows, columns) = (tensor.dim(tensor.rank() - 2)?, tensor.dim(tensor.rank() - 1)?);
