@@ -16,8 +16,7 @@ fn dependencies(package: &str) -> BTreeSet<String> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout)
         .lines()
-        .map(|line| line.trim().to_owned())
-        .filter(|name| !name.is_empty())
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
         .collect()
 }
 

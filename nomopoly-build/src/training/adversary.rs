@@ -120,10 +120,13 @@ impl Adversary {
                 let directions = scale.dims()[2];
                 let batch = truth.dim(0)?;
                 let y = truth.reshape((batch, (), directions))?;
-                // Divided by the largest element first: squares must not overflow.
-                let largest = (y.abs()?.max_keepdim(2)?.max_keepdim(1)? + RMS_FLOOR)?;
+                // √(mean(y²) + RMS_FLOOR), with what is largest divided out before squaring: squares
+                // must not overflow.
+                let floor = RMS_FLOOR.sqrt();
+                let largest = y.abs()?.max_keepdim(2)?.max_keepdim(1)?.maximum(floor)?;
                 let squares = y.broadcast_div(&largest)?.sqr()?;
-                let mean = (squares.mean_keepdim(2)?.mean_keepdim(1)? + RMS_FLOOR)?;
+                let mean = squares.mean_keepdim(2)?.mean_keepdim(1)?;
+                let mean = (mean + (largest.recip()? * floor)?.sqr()?)?;
                 let rms = (mean.sqrt()? * largest)?;
                 let u =
                     y.broadcast_div(&rms)?.broadcast_mul(scale)?.broadcast_add(shift)?.tanh()?;
