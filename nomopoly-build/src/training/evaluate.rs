@@ -20,7 +20,7 @@ pub const SCALES: [f64; 4] = [1., 0., 1e-3, 1e3];
 /// Bins of a score histogram.
 const BINS: usize = 40;
 /// Most samples under one key.
-const PER_KEY: usize = 25;
+const PER_KEY: usize = 50;
 /// Elements of a batch in memory.
 const BATCH_ELEMENTS: usize = 8 << 20;
 

@@ -38,13 +38,20 @@ use threshold::HonestResiduals;
 /// Multiply-accumulates that the final measurement may take: large operations are measured on
 /// fewer samples, and say so.
 const TEST_BUDGET: u64 = 2_000_000_000;
+/// Elements that one training step may hold: large operations train on fewer samples a step, each of
+/// which has thousands of positions.
+const STEP_ELEMENTS: usize = 2 << 20;
+/// Multiply-accumulates of recomputing that one epoch may hold.
+const EPOCH_BUDGET: u64 = 160_000_000;
+/// Random errors that the curve of false acceptance may draw at each of its points.
+const CURVE_ELEMENTS: usize = 4 << 20;
 /// Trials a point of the curve of false acceptance.
 const CURVE_TRIALS: usize = 100;
 /// The worst spread of held-out inputs may be this much larger than that of the inputs on which
 /// the number of sketches is chosen.
 const SPREAD_RESERVE: f64 = 2.;
 /// By this the curriculum's smallest deviation shrinks after an epoch that went well.
-const CURRICULUM_STEP: f64 = 0.1;
+const CURRICULUM_STEP: f64 = 0.03;
 
 /// A trained operation with everything that is written to the registry.
 pub struct Trained {
@@ -229,12 +236,13 @@ impl<'a> Session<'a> {
             deviation = deviation.max(self.floor);
             self.adversary.set_deviation(deviation);
             let (mut verifier_loss, mut adversary_loss) = (0., 0.);
-            for step in 0..self.options.steps_per_epoch {
-                let losses = self.step(deviation, step as usize)?;
+            let (batch, steps) = self.sizes();
+            for step in 0..steps {
+                let losses = self.step(deviation, batch, step)?;
                 verifier_loss += losses.0;
                 adversary_loss += losses.1;
             }
-            let steps = f64::from(self.options.steps_per_epoch);
+            let steps = steps as f64;
             let evaluation = evaluate(
                 &self.judge,
                 &self.network,
@@ -276,10 +284,17 @@ impl<'a> Session<'a> {
         Ok(history)
     }
 
+    /// Samples a step and steps an epoch: as the options say, fewer for large operations.
+    fn sizes(&self) -> (usize, usize) {
+        let affordable = STEP_ELEMENTS / self.judge.elements().max(1);
+        let batch = (self.options.batch_size as usize).min(affordable).max(2);
+        let macs = self.judge.operation.recompute_cost().max(1) * batch as u64;
+        let steps = (EPOCH_BUDGET / macs) as usize;
+        (batch, (self.options.steps_per_epoch as usize).min(steps.max(2)))
+    }
+
     /// One step of the verifier and one of the adversary; their losses in nats.
-    fn step(&mut self, deviation: f64, variant: usize) -> Result<(f64, f64)> {
-        let memory = (16usize << 20) / self.judge.elements().max(1);
-        let size = (self.options.batch_size as usize).min(memory).max(2);
+    fn step(&mut self, deviation: f64, size: usize, variant: usize) -> Result<(f64, f64)> {
         let inputs = self.splits.train.draw(size, &mut self.random)?;
         let batch = self.judge.batch(inputs, variant, &mut self.random)?;
         let claims =
@@ -357,7 +372,8 @@ impl<'a> Session<'a> {
             )
         });
         let bound = certificate.as_ref().map(|c| (c.sketches, c.threshold, c.spread));
-        let count = CURVE_TRIALS.min(trials);
+        let affordable = CURVE_ELEMENTS / self.judge.operation.spec().output_len().max(1);
+        let count = CURVE_TRIALS.min(trials).min(affordable.max(2));
         let deviations =
             deviation_curve(&self.judge, &self.network, &test, count, bound, &mut random)?;
         let figures = Figures {
@@ -442,11 +458,12 @@ impl<'a> Session<'a> {
             let mut honest = HonestResiduals::default();
             let mut worst = 0f64;
             let Self { judge, splits, .. } = &mut *self;
-            // Every runtime at every scale.
-            for (variant, scale) in (0..4).flat_map(|v| evaluate::SCALES.map(|s| (v, s))) {
+            // Every runtime at every scale, each on one chunk of the split by turns.
+            let chunks = splits.threshold.len().div_ceil(evaluate::chunk_size(judge)).max(1);
+            let pairs = (0..4).flat_map(|v| evaluate::SCALES.map(|s| (v, s)));
+            for (pair, (variant, scale)) in pairs.enumerate() {
                 evaluate::for_chunks(judge, &splits.threshold, 1, |turn, inputs| {
-                    // A quarter of the chunks for each pair keeps this as dear as four passes.
-                    if turn % 4 != variant % 4 && splits.threshold.len() > 64 {
+                    if turn != pair % chunks {
                         return Ok(());
                     }
                     let inputs =
