@@ -22,7 +22,7 @@ const BINS: usize = 40;
 /// Most samples under one key.
 const PER_KEY: usize = 50;
 /// Elements of a batch in memory.
-const BATCH_ELEMENTS: usize = 8 << 20;
+const BATCH_ELEMENTS: usize = 4 << 20;
 
 /// How many samples share a batch, a key and a runtime's rounding.
 pub fn chunk_size(judge: &Judge) -> usize {

@@ -37,7 +37,7 @@ use threshold::HonestResiduals;
 
 /// Multiply-accumulates that the final measurement may take: large operations are measured on
 /// fewer samples, and say so.
-const TEST_BUDGET: u64 = 2_000_000_000;
+const TEST_BUDGET: u64 = 1_000_000_000;
 /// Elements that one training step may hold: large operations train on fewer samples a step, each of
 /// which has thousands of positions.
 const STEP_ELEMENTS: usize = 2 << 20;
@@ -346,7 +346,7 @@ impl<'a> Session<'a> {
         let mut random = random::stream(options.seed, self.entry, "test");
         let test = &self.splits.test;
         let trials = ((TEST_BUDGET / cost.verify.max(cost.recompute).max(1)) as usize)
-            .clamp(16, options.test_samples as usize);
+            .clamp(8, options.test_samples as usize);
         let test = test.first(trials)?;
         let rounds = trials.div_ceil(test.len().max(1));
         let evaluation = evaluate(
