@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use nomopoly::candle_core::Device;
-use nomopoly::onnx::{DatumType, Graph, Model, builder};
+use nomopoly::dynamic::{Prover, Verifier};
+use nomopoly::onnx::{DatumType, builder, round_to_int8};
 use nomopoly::{
-    CheckedBy, CompiledModel, Error, NamedTensor, Proof, Prover, TensorData, Verifier, VerifierKey,
+    CheckedBy, CompiledModel, Error, ExpandedKey, NamedTensor, Proof, TensorData, VerifierKey,
 };
 use nomopoly_build::manifest::{Architecture, CompileOptions};
 use nomopoly_build::prost::Message;
@@ -37,29 +38,11 @@ fn image(seed: u64) -> [NamedTensor; 1] {
 }
 
 fn verifier(model: &Arc<CompiledModel>) -> Verifier {
-    Verifier::new(model.clone(), &VerifierKey::random().unwrap(), &Device::Cpu).unwrap()
+    Verifier::new(model, &VerifierKey::random().unwrap(), &Device::Cpu).unwrap()
 }
 
 fn prover(model: &Arc<CompiledModel>) -> Prover {
     Prover::new(model.clone(), &Device::Cpu).unwrap()
-}
-
-/// The model with its matrices altered.
-fn altered(graph: &Graph, alter: impl Fn(&mut [f32])) -> Graph {
-    let mut proto = graph.model().proto().clone();
-    for tensor in proto.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
-        if tensor.dims.len() > 1 {
-            let mut values: Vec<f32> = tensor
-                .raw_data
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect();
-            alter(&mut values);
-            tensor.raw_data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        }
-    }
-    let model = Model::from_bytes("demo.onnx", &proto.encode_to_vec()).unwrap();
-    Graph::bind(Arc::new(model), &BTreeMap::new()).unwrap()
 }
 
 #[test]
@@ -85,15 +68,16 @@ fn other_weights_are_refused_and_the_operation_is_named() {
     fn drop_bits(weights: &mut [f32], bits: u32) {
         weights.iter_mut().for_each(|w| *w = f32::from_bits(w.to_bits() >> bits << bits));
     }
-    let int8 = |weights: &mut [f32]| {
-        let largest = weights.iter().fold(0f32, |largest, w| largest.max(w.abs()));
-        weights.iter_mut().for_each(|w| *w = (*w / largest * 127.).round() * largest / 127.);
-    };
     let bf16 = |weights: &mut [f32]| drop_bits(weights, 16);
     let fp16 = |weights: &mut [f32]| drop_bits(weights, 13);
-    let alterations: [fn(&mut [f32]); 4] = [int8, bf16, fp16, |w| w.reverse()];
+    let alterations: [fn(&mut [f32]); 4] = [round_to_int8, bf16, fp16, |w| w.reverse()];
     for alter in alterations {
-        let graph = altered(DEMO.graph(), alter);
+        let matrices = |_: &str, shape: &[usize], values: &mut [f32]| {
+            if shape.len() > 1 {
+                alter(values);
+            }
+        };
+        let graph = DEMO.graph().with_altered_weights(matrices).unwrap();
         let host = Prover::running(DEMO.clone(), &graph, &Device::Cpu).unwrap();
         for seed in 0..5 {
             let input = image(seed);
@@ -269,4 +253,41 @@ fn a_model_that_changed_is_not_loaded_with_old_artefacts() {
     let error = load_compiled(&Registry::open(folder.path().join("ops")), &path).unwrap_err();
     assert!(error.to_string().contains("has changed"), "{error}");
     assert!(error.to_string().contains("cargo nomopoly compile"), "{error}");
+}
+
+#[test]
+fn an_expanded_key_verifies_without_the_weights() {
+    let key = VerifierKey::from_bytes([5; 32]);
+    let expanded = ExpandedKey::new(&DEMO, &key).unwrap();
+    assert_eq!(format!("{expanded:?}"), "ExpandedKey(secret)");
+    let bytes = expanded.as_bytes().to_vec();
+    for name in ["conv1.weight", "fc1.weight"] {
+        let graph = DEMO.graph().model().proto().graph.as_ref().unwrap();
+        let weights = graph.initializer.iter().find(|tensor| tensor.name == name).unwrap();
+        let part = &weights.raw_data[..64];
+        assert!(!bytes.windows(64).any(|window| window == part), "{name} is in the expanded key");
+    }
+    let with = Verifier::new(&DEMO, &key, &Device::Cpu).unwrap();
+    let loaded = ExpandedKey::from_bytes(bytes.clone()).unwrap();
+    let without = Verifier::from_expanded(&loaded, &Device::Cpu).unwrap();
+    let host = prover(&DEMO);
+    for seed in 0..5 {
+        let input = image(seed);
+        let honest = host.prove(&input).unwrap();
+        let report = without.verify(&input, &honest).unwrap();
+        assert_eq!(report, with.verify(&input, &honest).unwrap());
+        let edit = |_: &str, data: &mut TensorData| {
+            if let TensorData::F32(values) = data {
+                values[0] += 0.1;
+            }
+        };
+        let edited = host.prove_edited(&input, edit).unwrap();
+        let report = without.inspect(&input, &edited).unwrap();
+        assert!(!report.accepted());
+        assert_eq!(report, with.inspect(&input, &edited).unwrap());
+    }
+    for damaged in [&bytes[..bytes.len() - 1], &bytes[1..], &[]] {
+        let error = ExpandedKey::from_bytes(damaged.to_vec()).unwrap_err().to_string();
+        assert!(error.contains("the expanded key"), "{error}");
+    }
 }

@@ -25,16 +25,27 @@ pub fn read_npz(path: &Path) -> Result<Vec<NamedTensor>, String> {
     let mut archive = npyz::npz::NpzArchive::open(path).map_err(|error| error.to_string())?;
     let mut names: Vec<String> = archive.array_names().map(str::to_owned).collect();
     names.sort();
+    let mut rest = MOST_BYTES;
     names
         .into_iter()
         .map(|name| {
             let file = npyz::npz::file_name_from_array_name(&name);
             let array = archive.zip_archive().by_name(&file);
             let array = array.map_err(|error| format!("`{name}`: {error}"))?;
-            parse(&name, array).map_err(|error| format!("`{name}`: {error}"))
+            // A small archive may unpack to more than any memory.
+            let mut array = array.take(rest + 1);
+            let tensor = parse(&name, &mut array);
+            if array.limit() == 0 {
+                return Err(format!("`{name}`: the arrays unpack to more than {MOST_BYTES} bytes"));
+            }
+            rest = array.limit() - 1;
+            tensor.map_err(|error| format!("`{name}`: {error}"))
         })
         .collect()
 }
+
+/// Most bytes that the arrays of one `.npz` file may unpack to: 4 GiB.
+const MOST_BYTES: u64 = 4 << 30;
 
 fn parse(name: &str, reader: impl Read) -> Result<NamedTensor, String> {
     let array = NpyFile::new(with_sound_header(reader)?).map_err(|error| error.to_string())?;

@@ -7,15 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use candle_core::Device;
-use nomopoly_manifest::{CompileOptions, Epoch, LockedFigures, LockedModel, Metrics};
-use nomopoly_runtime::artefact::Artefact;
-use nomopoly_runtime::onnx::{Digest, Graph, Model, node_id};
-use nomopoly_runtime::operations::Operation;
-use nomopoly_runtime::{CompiledModel, CompiledOperation};
+use nomopoly_manifest::{CompileOptions, Epoch, LockedFigures, Metrics};
+use nomopoly_runtime::DeviceChoice;
+use nomopoly_runtime::onnx::{Digest, Graph, Model};
 
 use crate::calibration::Calibration;
 use crate::error::{Error, Result};
 use crate::export;
+use crate::plan::{ModelPlan, PlannedNode};
 use crate::plots;
 use crate::registry::{self, NewEntry, Registry};
 use crate::samples::{self, Splits};
@@ -52,43 +51,6 @@ impl Observer for Silent {
     fn event(&self, _event: &Event) {}
 }
 
-/// Where tensors are computed in training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum DeviceChoice {
-    /// CUDA or Metal where the crate was built with it and a device answers, else the CPU.
-    #[default]
-    Auto,
-    Cpu,
-    Cuda,
-    Metal,
-}
-
-impl DeviceChoice {
-    /// Opens the device.
-    ///
-    /// # Errors
-    /// [`Error::Device`] when it was asked for by name and is not there.
-    pub fn open(self) -> Result<Device> {
-        let failed = |device: &str, error: candle_core::Error| Error::Device {
-            device: device.to_owned(),
-            reason: format!(
-                "{error}; build with the feature `{device}` on a machine that has one, or use `cpu`"
-            ),
-        };
-        match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda => Device::new_cuda(0).map_err(|error| failed("cuda", error)),
-            Self::Metal => Device::new_metal(0).map_err(|error| failed("metal", error)),
-            Self::Auto if cfg!(feature = "cuda") => Ok(Device::new_cuda(0).unwrap_or(Device::Cpu)),
-            Self::Auto if cfg!(feature = "metal") => {
-                Ok(Device::new_metal(0).unwrap_or(Device::Cpu))
-            }
-            Self::Auto => Ok(Device::Cpu),
-        }
-    }
-}
-
 /// Compiles models into a registry.
 ///
 /// ```no_run
@@ -110,6 +72,9 @@ pub struct Compiler {
     jobs: Option<usize>,
     observer: Arc<dyn Observer>,
     cancel: Arc<AtomicBool>,
+    also: Vec<Registry>,
+    record_as: Option<String>,
+    deadline: Option<Instant>,
 }
 
 /// One compiled node.
@@ -143,13 +108,6 @@ pub struct Compilation {
     pub seconds: f64,
 }
 
-/// An operation to train.
-struct Job {
-    entry: String,
-    id: Digest,
-    operation: Arc<Operation>,
-}
-
 impl Compiler {
     /// A compiler with default options that writes to `registry`.
     pub fn new(registry: Registry) -> Self {
@@ -163,6 +121,9 @@ impl Compiler {
             jobs: None,
             observer: Arc::new(Silent),
             cancel: Arc::default(),
+            also: vec![],
+            record_as: None,
+            deadline: None,
         }
     }
 
@@ -220,6 +181,29 @@ impl Compiler {
         self
     }
 
+    /// Entries that this registry has are not trained; nothing is written to it.
+    #[must_use]
+    pub fn also_in(mut self, registry: Registry) -> Self {
+        self.also.push(registry);
+        self
+    }
+
+    /// Records the model under another name than its file's: in a registry that many crates
+    /// share, file names are not unique.
+    #[must_use]
+    pub fn record_as(mut self, name: impl Into<String>) -> Self {
+        self.record_as = Some(name.into());
+        self
+    }
+
+    /// Stops with [`Error::OutOfTime`] at the next epoch after this. What was finished before
+    /// stays in the registry, so that the next compilation goes on from there.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
     /// Compiles every operation of the model that the registry lacks.
     ///
     /// # Errors
@@ -246,23 +230,16 @@ impl Compiler {
             self.observer
                 .event(&Event::Note(&format!("unreadable lock moved to {}", old.display())));
         }
-        let (nodes, replayed) = self.operations(graph, &device)?;
-
-        // Equal operations share one entry.
-        let mut jobs: BTreeMap<&str, &Job> = BTreeMap::new();
-        for (_, job) in &nodes {
-            jobs.entry(&job.entry).or_insert(job);
-        }
-        let entries = jobs.len();
-        let mut missing = vec![];
-        for job in jobs.into_values() {
-            let present = !self.force
-                && self.registry.is_compiled(&job.entry, &job.id.to_string())?.is_some();
-            if !present {
+        let plan = ModelPlan::new(graph, &self.options, &device)?;
+        let entries = plan.entries();
+        let mut missing: Vec<&PlannedNode> = vec![];
+        for job in entries.values().copied() {
+            if self.force || self.find(job)?.is_none() {
                 missing.push(job);
             }
         }
-        self.observer.event(&Event::Planned { entries, missing: missing.len() });
+        let (entries, trained) = (entries.len(), missing.len());
+        self.observer.event(&Event::Planned { entries, missing: trained });
         // The dearest first, so that no thread is left with it at the end.
         missing.sort_by_key(|job| std::cmp::Reverse(job.operation.recompute_cost()));
         let trained: Vec<String> = missing.iter().map(|job| job.entry.clone()).collect();
@@ -275,18 +252,21 @@ impl Compiler {
                 self.calibration.as_ref(),
                 &self.options,
                 &device,
+                &|| self.check_stop(),
             )?;
             self.train_all(missing.into_iter().zip(splits).collect(), &device)?;
         }
-        self.record(graph, &nodes)?;
+        let name = self.record_as.as_deref().unwrap_or(graph.model().name());
+        self.registry.record_model(name, plan.locked(graph))?;
 
         let mut operations = vec![];
-        for (node, job) in nodes {
-            let status = self.registry.entry(&job.entry)?;
+        for job in plan.nodes {
+            let registry = self.find(&job)?.unwrap_or(&self.registry);
+            let status = registry.entry(&job.entry)?;
             operations.push(CompiledNode {
-                node,
+                node: job.node,
                 cached: !trained.contains(&job.entry),
-                metrics: self.registry.metrics(&job.entry)?,
+                metrics: registry.metrics(&job.entry)?,
                 seconds: status.seconds,
                 bytes: status.bytes,
                 entry: job.entry,
@@ -296,40 +276,37 @@ impl Compiler {
             model: graph.model().name().to_owned(),
             digest: graph.model().digest(),
             operations,
-            replayed,
+            replayed: plan.replayed,
             notes: graph.notes().to_vec(),
             seconds: start.elapsed().as_secs_f64(),
         })
     }
 
-    /// The nodes with artefacts, and the others with the reason.
-    #[allow(clippy::type_complexity, reason = "two plain lists for one caller")]
-    fn operations(
-        &self,
-        graph: &Graph,
-        device: &Device,
-    ) -> Result<(Vec<(String, Job)>, Vec<(String, String, String)>)> {
-        let (mut nodes, mut replayed) = (vec![], vec![]);
-        for node in graph.nodes() {
-            if node.op_type == "Constant" {
-                continue;
-            }
-            match Operation::from_node(graph, node, device)? {
-                Ok(operation) => {
-                    let id = Digest::from_bytes(operation.id(&self.options)?);
-                    let entry = entry_name(&operation, &id);
-                    let name = operation.output().to_owned();
-                    nodes.push((name, Job { entry, id, operation: Arc::new(operation) }));
-                }
-                Err(reason) => {
-                    replayed.push((node_id(node).to_owned(), node.op_type.clone(), reason.0));
-                }
+    /// The registry that has an intact entry for a node.
+    fn find(&self, node: &PlannedNode) -> Result<Option<&Registry>> {
+        for registry in std::iter::once(&self.registry).chain(&self.also) {
+            if registry.is_compiled(&node.entry, &node.id.to_string())?.is_some() {
+                return Ok(Some(registry));
             }
         }
-        Ok((nodes, replayed))
+        Ok(None)
     }
 
-    fn train_all(&self, jobs: Vec<(&Job, Splits)>, device: &Device) -> Result<()> {
+    /// Whether to go on.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when asked to stop, [`Error::OutOfTime`] when the deadline is over.
+    fn check_stop(&self) -> Result<()> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(Error::OutOfTime),
+            _ => Ok(()),
+        }
+    }
+
+    fn train_all(&self, jobs: Vec<(&PlannedNode, Splits)>, device: &Device) -> Result<()> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = self.jobs.unwrap_or(cores).min(jobs.len()).max(1);
         let queue = Mutex::new(VecDeque::from(jobs));
@@ -342,6 +319,13 @@ impl Compiler {
                     let threads = (cores / workers).max(1);
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
                     while !stop.load(Ordering::Relaxed) {
+                        if let Err(error) = self.check_stop() {
+                            stop.store(true, Ordering::Relaxed);
+                            let mut failure =
+                                failure.lock().unwrap_or_else(PoisonError::into_inner);
+                            failure.get_or_insert(error);
+                            return;
+                        }
                         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                         let Some((job, splits)) = next else { return };
                         let work = || self.compile_one(job, &splits, device, &stop);
@@ -368,7 +352,7 @@ impl Compiler {
 
     fn compile_one(
         &self,
-        job: &Job,
+        job: &PlannedNode,
         splits: &Splits,
         device: &Device,
         stop: &AtomicBool,
@@ -394,9 +378,14 @@ impl Compiler {
                 ));
                 let options = &self.options;
                 self.observer.event(&Event::Epoch { entry: &job.entry, epoch, options });
-                !self.cancel.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed)
+                self.check_stop().is_ok() && !stop.load(Ordering::Relaxed)
             },
-        )?;
+        )
+        // Training knows only that it was stopped; why is known here.
+        .map_err(|error| match (error, self.check_stop()) {
+            (Error::Interrupted, Err(reason)) => reason,
+            (error, _) => error,
+        })?;
         log.push_str(&format!("{:8.3} s  trained and measured\n", start.elapsed().as_secs_f64()));
         self.write(job, &trained, log, start)?;
         let seconds = start.elapsed().as_secs_f64();
@@ -405,7 +394,13 @@ impl Compiler {
         Ok(())
     }
 
-    fn write(&self, job: &Job, trained: &Trained, mut log: String, start: Instant) -> Result<()> {
+    fn write(
+        &self,
+        job: &PlannedNode,
+        trained: &Trained,
+        mut log: String,
+        start: Instant,
+    ) -> Result<()> {
         let metrics = &trained.metrics;
         let exported = export::export(&trained.compiled, &trained.adversary)?;
         let json = serde_json::to_vec_pretty(metrics).map_err(|error| Error::Operation {
@@ -463,63 +458,4 @@ impl Compiler {
         }
         Ok(())
     }
-
-    fn record(&self, graph: &Graph, nodes: &[(String, Job)]) -> Result<()> {
-        let locked = LockedModel {
-            digest: graph.model().digest().to_string(),
-            inputs: graph
-                .inputs()
-                .iter()
-                .map(|info| (info.name.clone(), info.shape.clone()))
-                .collect(),
-            nodes: nodes.iter().map(|(node, job)| (node.clone(), job.entry.clone())).collect(),
-        };
-        Ok(self.registry.record_model(graph.model().name(), locked)?)
-    }
-}
-
-/// Entry name: kind, first input shape and the first 12 digits of the content id.
-fn entry_name(operation: &Operation, id: &Digest) -> String {
-    let hex = id.to_string();
-    format!("{}-{}", operation.spec().stem(), &hex[..registry::ID_DIGITS])
-}
-
-/// Loads a compiled model: the graph bound as it was compiled, with every operation's artefact,
-/// hashes checked against the lock.
-///
-/// # Errors
-/// [`Error::NotCompiled`] when the registry does not know this model as it is now, and the
-/// registry's and the runtime's errors for damaged entries.
-pub fn load_compiled(registry: &Registry, model: impl AsRef<Path>) -> Result<CompiledModel> {
-    let model = Arc::new(Model::load(model)?);
-    let lock = registry.read_lock()?;
-    let locked = lock.models.get(model.name()).filter(|locked| {
-        // The same name with other contents is another model.
-        locked.digest == model.digest().to_string()
-    });
-    let Some(locked) = locked else {
-        let missing = match lock.models.get(model.name()) {
-            Some(_) => vec!["all (the model has changed since it was compiled)".to_owned()],
-            None => vec!["all".to_owned()],
-        };
-        return Err(Error::NotCompiled { model: model.name().to_owned(), missing });
-    };
-    let graph = Arc::new(Graph::bind(model, &locked.inputs)?);
-    let (mut operations, mut missing) = (vec![], vec![]);
-    for node in graph.nodes() {
-        let Ok(operation) = Operation::from_node(&graph, node, &Device::Cpu)? else { continue };
-        let name = operation.output().to_owned();
-        let entry = locked.nodes.get(&name);
-        let Some(entry) = entry.filter(|entry| lock.entries.contains_key(*entry)) else {
-            missing.push(name);
-            continue;
-        };
-        let bytes = registry.read_verified(entry, registry::ARTEFACT)?;
-        let artefact = Artefact::from_bytes(entry, &bytes, &Device::Cpu)?;
-        operations.push(CompiledOperation::new(Arc::new(operation), Arc::new(artefact))?);
-    }
-    if !missing.is_empty() {
-        return Err(Error::NotCompiled { model: graph.model().name().to_owned(), missing });
-    }
-    Ok(CompiledModel::new(graph, operations)?)
 }

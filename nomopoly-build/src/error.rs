@@ -25,16 +25,21 @@ pub enum Error {
     Calibration { path: PathBuf, reason: String },
     #[error("operation `{operation}` (entry {entry}): {reason}")]
     Operation { operation: String, entry: String, reason: String },
+    #[cfg(feature = "train")]
     #[error("{0}")]
     Plot(#[from] crate::plots::PlotError),
-    #[error("device `{device}`: {reason}")]
-    Device { device: String, reason: String },
     #[error(
         "{model}: {} operation(s) are not compiled: {}; run `cargo nomopoly compile {model}`",
         missing.len(), missing.join(", ")
     )]
     NotCompiled { model: String, missing: Vec<String> },
+    /// A build script's crate, variables or output.
+    #[error("{0}")]
+    Build(String),
     /// Training was stopped from outside; the registry is as it was.
     #[error("interrupted; the registry holds what was finished before and nothing half-written")]
     Interrupted,
+    /// The deadline of a compilation is over; the registry holds what was finished before.
+    #[error("out of time; what was finished is kept, and the next compilation goes on from there")]
+    OutOfTime,
 }

@@ -1,30 +1,56 @@
 //! Compiles the operations of an ONNX model into provers, verifiers and adversaries.
 //!
-//! [`Compiler`] takes a model to registered artefacts; [`load_compiled`] loads them for the
-//! runtime's prover and verifier.
+//! In `build.rs`, [`compile`] and [`compile_referenced`] prepare the models of a crate for the
+//! attribute `#[nomopoly::model]`; [`Config`] has their options. Elsewhere, [`Compiler`] takes a
+//! model to registered artefacts and [`load_compiled`] loads them for the runtime's dynamic prover
+//! and verifier.
+//!
+//! Feature `train` (on by default) holds training, export and plots. Without it a build script
+//! only looks compiled operations up.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "train")]
 pub mod arrays;
+mod build_script;
+#[cfg(feature = "train")]
 mod calibration;
+pub mod cargo_project;
+mod command_line;
+#[cfg(feature = "train")]
 mod compiler;
+#[cfg(feature = "train")]
 pub mod demo;
 mod error;
+#[cfg(feature = "train")]
 pub mod export;
+mod plan;
+#[cfg(feature = "train")]
 pub mod plots;
+#[cfg(feature = "train")]
 mod random;
 pub mod registry;
+#[cfg(feature = "train")]
 mod samples;
 mod scan;
+#[cfg(feature = "train")]
 mod statistics;
+#[cfg(feature = "train")]
 mod training;
 
-pub use calibration::Calibration;
-pub use compiler::{
-    Compilation, CompiledNode, Compiler, DeviceChoice, Event, Observer, Silent, load_compiled,
+pub use build_script::{
+    Config, DEFAULT_BUDGET, Directives, Environment, Mode, Outcome, cache_folder, compile,
+    compile_referenced,
 };
+#[cfg(feature = "train")]
+pub use calibration::Calibration;
+#[cfg(feature = "train")]
+pub use compiler::{Compilation, CompiledNode, Compiler, Event, Observer, Silent};
 pub use error::{Error, Result};
 pub use nomopoly_manifest as manifest;
 pub use nomopoly_runtime as runtime;
+pub use nomopoly_runtime::DeviceChoice;
+pub use plan::{ModelPlan, PlannedNode, load_compiled};
 pub use prost;
 pub use scan::{ScannedNode, scan};
+#[cfg(feature = "train")]
 pub use statistics::rate;

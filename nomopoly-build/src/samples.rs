@@ -100,13 +100,14 @@ impl Splits {
 /// on generated inputs.
 ///
 /// # Errors
-/// When the model cannot be run, or the calibration data does not fit it.
+/// When the model cannot be run, the calibration data does not fit it, or `check_stop` says so.
 pub fn collect(
     graph: &Graph,
     operations: &[Arc<Operation>],
     calibration: Option<&Calibration>,
     options: &CompileOptions,
     device: &Device,
+    check_stop: &dyn Fn() -> Result<()>,
 ) -> Result<Vec<Splits>> {
     let wanted = TRAIN + VALIDATION + THRESHOLD + options.test_samples as usize;
     let counts: Vec<usize> = operations
@@ -141,6 +142,7 @@ pub fn collect(
         }
     }
     for sample in 0..most {
+        check_stop()?;
         let inputs = match calibration {
             Some(calibration) => calibration.sample(graph, sample)?,
             None => graph.inputs().iter().map(|info| generate(info, &mut random)).collect(),

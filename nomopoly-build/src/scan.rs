@@ -6,10 +6,9 @@ use nomopoly_runtime::artefact::MAX_SKETCHES;
 use nomopoly_runtime::certificate;
 use nomopoly_runtime::onnx::{Graph, node_id, pb};
 use nomopoly_runtime::operations::{Operation, linear::EPSILON};
-use nomopoly_runtime::residual::check_cost;
+use nomopoly_runtime::residual::{ENVELOPE, check_cost};
 
 use crate::error::Result;
-use crate::training::ENVELOPE;
 
 /// One node of a model.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]

@@ -1,26 +1,54 @@
 //! The attribute `#[nomopoly::model]`. Use it through the crate `nomopoly`.
 //!
-//! The macro never opens the ONNX file: it only makes the compiler embed it.
+//! The macro reads what the crate's build script left in `OUT_DIR/nomopoly/manifest.json`; it never
+//! opens the ONNX file itself.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `parse.rs` | what the user wrote |
+//! | `check.rs` | what the build script says about it, or what is wrong and the way out |
+//! | `expand.rs`, `names.rs` | the code that is generated |
 #![forbid(unsafe_code)]
 
+mod check;
 mod expand;
+mod names;
 mod parse;
 
 use proc_macro::TokenStream;
 
-/// Embeds an ONNX model in the program: `#[nomopoly::model("models/digits.onnx")]` on a unit
-/// struct implements `nomopoly::EmbeddedModel` for it. The path is relative to the crate's
-/// `Cargo.toml`.
+/// Makes a unit struct stand for a compiled ONNX model:
+///
+/// ```ignore
+/// #[nomopoly::model("models/digits.onnx")]
+/// pub struct Digits;
+/// ```
+///
+/// The path is relative to the crate's `Cargo.toml`; the crate's `build.rs` compiles the model with
+/// `nomopoly_build::compile_referenced()`. Generated are
+///
+/// - `DigitsInput` and `DigitsOutput`: one named, typed field per input and output of the model;
+/// - `Digits::prover()`, `Digits::verifier(key)`, and `Digits::op(name or position)` for the
+///   guarantee of one operation;
+/// - `impl nomopoly::Model for Digits`, with the model's digest and the guarantees of all
+///   operations as constants.
+///
+/// Options after the path:
+///
+/// - `embed = false`: the model file is not part of the program; it is read when a prover or verifier
+///   is made, from its path at build time or another one, and checked against the digest;
+/// - `device = "auto"`, `"cpu"` (default), `"cuda"` or `"metal"`: where tensors are computed.
 #[proc_macro_attribute]
 pub fn model(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let folder = std::env::var_os("CARGO_MANIFEST_DIR").map(Into::into);
-    match parse::Input::parse(arguments.into(), item.clone().into(), folder) {
-        Ok(input) => expand::expand(&input).into(),
+    let input = match parse::Input::parse(arguments.into(), item.clone().into()) {
+        Ok(input) => input,
         Err(error) => {
             // The item stays, so that nothing else fails for want of it.
             let mut tokens = TokenStream::from(error.into_compile_error());
             tokens.extend(item);
-            tokens
+            return tokens;
         }
-    }
+    };
+    let checked = check::check(&input, &check::Environment::from_cargo());
+    expand::expand(&input, &checked).into()
 }

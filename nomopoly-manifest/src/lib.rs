@@ -4,11 +4,16 @@
 //! the compiler wrote without linking candle or tract. Behaviour lives elsewhere.
 #![forbid(unsafe_code)]
 
+mod build;
 mod lock;
 mod metrics;
 mod operation;
 mod options;
 
+pub use build::{
+    ArtefactInterface, BuildManifest, BuildStatus, BuiltModel, MANIFEST_PATH, MANIFEST_SCHEMA,
+    ModelInterface, OperationInterface, TensorInterface,
+};
 pub use lock::{Lock, LockedEntry, LockedFigures, LockedModel};
 pub use metrics::{
     Case, Certificate, CheckCost, DeviationPoint, Epoch, Figures, Histogram, Metrics, Rate,

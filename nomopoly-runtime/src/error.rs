@@ -52,6 +52,18 @@ pub enum Error {
     ProofSchema { got: u32, expected: u32 },
     #[error("the proof is of another model: it names digest {got}, this model has {expected}")]
     OtherModel { got: String, expected: String },
+    #[error("{what} is damaged or of another version: {reason}")]
+    Stored { what: &'static str, reason: String },
+    #[error(
+        "{model} is not the model that this program was built for: its digest is {got}, expected {expected}; put the file back or build again"
+    )]
+    ModelChanged { model: String, got: String, expected: String },
+    #[error("{model} cannot be proved or checked by this build: {reason}")]
+    NotBuilt { model: &'static str, reason: &'static str },
+    #[error("{model} has no operation {got}; it has {expected}")]
+    UnknownOperation { model: String, got: String, expected: String },
+    #[error("device `{device}`: {reason}")]
+    Device { device: &'static str, reason: String },
     #[error("no random bytes from the operating system: {0}")]
     Random(String),
     #[error("a verifier key is 32 bytes (64 hexadecimal digits): {0}")]

@@ -1,14 +1,16 @@
 //! Makes and checks proofs that a host ran exactly one ONNX model.
 //!
 //! A host proves an inference with [`Prover`], an application checks it with [`Verifier`] and a
-//! fresh [`VerifierKey`]. What a proof is worth is stated by each operation's certificate and
-//! measured figures; see the repository's README. Proofs are not zero-knowledge and not publicly
-//! verifiable.
+//! fresh [`VerifierKey`]; both are made for a model by the attribute `#[nomopoly::model]`. What a
+//! proof is worth is stated by each operation's [`Guarantee`]; see the repository's README. Proofs
+//! are not zero-knowledge and not publicly verifiable.
 #![forbid(unsafe_code)]
 
 pub mod artefact;
+pub mod bundle;
 pub mod certificate;
-mod embedded;
+mod device;
+pub mod dynamic;
 mod error;
 pub mod generator;
 pub mod head;
@@ -18,22 +20,31 @@ mod model;
 pub mod onnx;
 mod operation_check;
 pub mod operations;
+mod outline;
 mod proof;
-mod prover;
 mod report;
 pub mod residual;
 mod tensor;
-mod verifier;
+mod typed;
+mod wire;
 
-pub use embedded::EmbeddedModel;
+pub use device::DeviceChoice;
+pub use dynamic::ExpandedKey;
 pub use error::{Error, Result};
 pub use key::VerifierKey;
 pub use model::CompiledModel;
+pub use onnx::Digest;
 pub use operation_check::{CompiledOperation, OperationVerifier, Verdict, secret_vectors};
+pub use outline::{Outline, OutlineNode};
 pub use proof::{OperationProof, PROOF_SCHEMA, Proof};
-pub use prover::Prover;
 pub use report::{CheckedBy, OperationReport, Report};
-pub use tensor::{NamedTensor, TensorData};
-pub use verifier::Verifier;
+pub use tensor::{NamedTensor, TensorData, typed_dtype};
+pub use typed::{
+    Batch, D, Dimension, Element, Guarantee, Measured, Model, NamedTensors, OperationIndex,
+    ProvedOperation, Proven, Prover, Shape, Source, Tensor, Tensors, VerifiedOperation, Verifier,
+};
 
 pub use candle_core;
+
+/// Version of the code that `#[nomopoly::model]` generates against this crate.
+pub const GENERATED_SCHEMA: u32 = 1;

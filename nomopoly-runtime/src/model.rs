@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::onnx::Graph;
 use crate::operation_check::CompiledOperation;
-use crate::tensor::NamedTensor;
+use crate::outline::Outline;
 use crate::{Error, Result};
 
 /// A bound graph with the compiled operations that take part in its proofs.
@@ -13,6 +13,7 @@ use crate::{Error, Result};
 pub struct CompiledModel {
     graph: Arc<Graph>,
     operations: Vec<CompiledOperation>,
+    outline: Outline,
 }
 
 impl CompiledModel {
@@ -39,7 +40,14 @@ impl CompiledModel {
                 });
             }
         }
-        Ok(Self { graph, operations: ordered.into_iter().flatten().collect() })
+        let operations: Vec<CompiledOperation> = ordered.into_iter().flatten().collect();
+        let revealed = operations.iter().filter(|compiled| compiled.in_transcript());
+        let transcript = revealed.map(|compiled| {
+            let operation = &compiled.operation;
+            (operation.output().to_owned(), operation.spec().output_shape.clone())
+        });
+        let outline = Outline::new(&graph, transcript.collect());
+        Ok(Self { graph, operations, outline })
     }
 
     pub fn graph(&self) -> &Graph {
@@ -49,6 +57,11 @@ impl CompiledModel {
     /// The graph, shared.
     pub fn shared_graph(&self) -> Arc<Graph> {
         self.graph.clone()
+    }
+
+    /// Names, shapes and kinds, without weights.
+    pub fn outline(&self) -> &Outline {
+        &self.outline
     }
 
     /// The compiled operations in the graph's order.
@@ -69,39 +82,5 @@ impl CompiledModel {
         self.operations.iter().filter(move |compiled| {
             compiled.in_transcript() || outputs.contains(compiled.operation.output())
         })
-    }
-
-    /// The given inputs in the graph's order, checked.
-    ///
-    /// # Errors
-    /// Unknown, missing or repeated names, wrong shapes or element types, values that are not
-    /// finite.
-    pub(crate) fn order_inputs<'a>(
-        &self,
-        inputs: &'a [NamedTensor],
-    ) -> Result<Vec<&'a NamedTensor>> {
-        let expected = self.graph.inputs();
-        for (index, input) in inputs.iter().enumerate() {
-            let known = expected.iter().any(|info| info.name == input.name);
-            let repeated = inputs[..index].iter().any(|other| other.name == input.name);
-            if !known || repeated {
-                return Err(Error::UnknownInput {
-                    model: self.graph.model().name().to_owned(),
-                    got: input.name.clone(),
-                    expected: expected.iter().map(|info| info.name.clone()).collect(),
-                });
-            }
-        }
-        expected
-            .iter()
-            .map(|info| {
-                let input = inputs
-                    .iter()
-                    .find(|input| input.name == info.name)
-                    .ok_or_else(|| Error::MissingInput { input: info.name.clone() })?;
-                input.check(info.dtype, &info.shape)?;
-                Ok(input)
-            })
-            .collect()
     }
 }

@@ -110,6 +110,15 @@ impl OperationVerifier {
         Ok(Self { compiled, contracted, threshold })
     }
 
+    /// A verifier of a sketched operation whose weights someone else contracted.
+    pub(crate) fn with_contracted(compiled: CompiledOperation, contracted: Contracted) -> Self {
+        let threshold = match &compiled.artefact.network {
+            Network::Residual(head) => head.threshold(),
+            Network::Mlp(_) => 0.,
+        };
+        Self { compiled, contracted: Some(contracted), threshold }
+    }
+
     pub fn compiled(&self) -> &CompiledOperation {
         &self.compiled
     }

@@ -1,18 +1,15 @@
-//! The proof of one inference and its wire format.
-//!
-//! File layout: 8 bytes `NMPPROOF`, schema as u32 little-endian, 32 bytes BLAKE3 of the body, body
-//! (postcard). The hash tells damage in transit from cheating; it proves nothing.
+//! The proof of one inference and its wire format: `NMPPROOF` in the envelope of `wire.rs`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::onnx::Digest;
 use crate::tensor::NamedTensor;
+use crate::wire::{Fault, Format};
 use crate::{Error, Result};
 
 /// Version of the wire format.
 pub const PROOF_SCHEMA: u32 = 1;
-const MAGIC: &[u8; 8] = b"NMPPROOF";
-const HEADER: usize = 8 + 4 + 32;
+const FORMAT: Format = Format { magic: b"NMPPROOF", schema: PROOF_SCHEMA };
 
 /// What a host returns beside the outputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,14 +42,7 @@ impl Proof {
     /// # Errors
     /// Never in practice: serialising plain data into memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let body =
-            postcard::to_stdvec(self).map_err(|error| Error::DamagedProof(error.to_string()))?;
-        let mut bytes = Vec::with_capacity(HEADER + body.len());
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&PROOF_SCHEMA.to_le_bytes());
-        bytes.extend_from_slice(blake3::hash(&body).as_bytes());
-        bytes.extend_from_slice(&body);
-        Ok(bytes)
+        FORMAT.seal(self).map_err(Error::DamagedProof)
     }
 
     /// Reads the wire format.
@@ -61,27 +51,26 @@ impl Proof {
     /// [`Error::DamagedProof`] for foreign, truncated or altered bytes, [`Error::ProofSchema`] for
     /// another version's. What the proof claims is for the verifier to judge.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let damaged = |reason: &str| Error::DamagedProof(reason.to_owned());
-        let rest = bytes
-            .strip_prefix(MAGIC)
-            .ok_or_else(|| damaged("it does not start as a Nomopoly proof does"))?;
-        let (schema, rest) =
-            rest.split_first_chunk::<4>().ok_or_else(|| damaged("it ends in the header"))?;
-        let schema = u32::from_le_bytes(*schema);
-        if schema != PROOF_SCHEMA {
-            return Err(Error::ProofSchema { got: schema, expected: PROOF_SCHEMA });
-        }
-        let (hash, body) =
-            rest.split_first_chunk::<32>().ok_or_else(|| damaged("it ends in the header"))?;
-        if blake3::hash(body) != *hash {
-            return Err(damaged("its checksum does not match: truncated or altered on the way"));
-        }
-        let (proof, rest) = postcard::take_from_bytes::<Self>(body)
-            .map_err(|error| damaged(&format!("its body cannot be read: {error}")))?;
-        if !rest.is_empty() {
-            return Err(damaged("bytes follow its end"));
-        }
-        Ok(proof)
+        FORMAT.open(bytes).map_err(error)
+    }
+
+    /// The model digest that encoded proof claims, before anything else in it is looked at.
+    ///
+    /// # Errors
+    /// [`Error::DamagedProof`], [`Error::ProofSchema`] from its header.
+    pub fn peek_model(bytes: &[u8]) -> Result<Digest> {
+        let (_, body) = FORMAT.body(bytes).map_err(error)?;
+        // Postcard writes the first field first, and 32 bytes as they are.
+        let digest = body.first_chunk::<32>().copied();
+        let ends = || Error::DamagedProof("it ends before the model's digest".into());
+        digest.map(Digest::from_bytes).ok_or_else(ends)
+    }
+}
+
+fn error(fault: Fault) -> Error {
+    match fault {
+        Fault::Damaged(reason) => Error::DamagedProof(reason),
+        Fault::Schema(got) => Error::ProofSchema { got, expected: PROOF_SCHEMA },
     }
 }
 
@@ -107,6 +96,7 @@ mod tests {
     fn bytes_round_trip() {
         let bytes = example().to_bytes().unwrap();
         assert_eq!(Proof::from_bytes(&bytes).unwrap(), example());
+        assert_eq!(Proof::peek_model(&bytes).unwrap(), example().model);
     }
 
     #[test]

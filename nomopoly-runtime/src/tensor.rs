@@ -35,10 +35,53 @@ macro_rules! element_types {
                 match self { $(Self::$variant(_) => $name,)* }
             }
 
-            fn datum_type(&self) -> DatumType {
+            /// Elements `start` to `start + len`; `None` when there are not as many.
+            pub fn part(&self, start: usize, len: usize) -> Option<Self> {
+                let end = start.checked_add(len)?;
+                match self {
+                    $(Self::$variant(values) => {
+                        Some(Self::$variant(values.get(start..end)?.to_vec()))
+                    })*
+                }
+            }
+
+            pub(crate) fn datum_type(&self) -> DatumType {
                 match self { $(Self::$variant(_) => <$rust as tract_onnx::prelude::Datum>::datum_type(),)* }
             }
         }
+
+        /// Name of an element type that proofs and typed tensors have, for example `"f32"`.
+        pub fn typed_dtype(dtype: DatumType) -> Option<&'static str> {
+            $(if dtype == <$rust as tract_onnx::prelude::Datum>::datum_type() {
+                return Some($name);
+            })*
+            None
+        }
+
+        /// The element type of this name, if proofs carry it.
+        pub(crate) fn dtype_by_name(name: &str) -> Option<DatumType> {
+            match name {
+                $($name => Some(<$rust as tract_onnx::prelude::Datum>::datum_type()),)*
+                _ => None,
+            }
+        }
+
+        $(impl crate::typed::element::Sealed for $rust {}
+
+        impl crate::typed::Element for $rust {
+            const DTYPE: &'static str = $name;
+
+            fn to_data(values: Vec<Self>) -> TensorData {
+                TensorData::$variant(values)
+            }
+
+            fn from_data(data: TensorData) -> Result<Vec<Self>, TensorData> {
+                match data {
+                    TensorData::$variant(values) => Ok(values),
+                    other => Err(other),
+                }
+            }
+        })*
 
         impl NamedTensor {
             /// The tensor for tract.
@@ -152,6 +195,15 @@ impl NamedTensor {
             TensorData::F64(values) => values.iter().all(|v| v.is_finite()),
             _ => true,
         }
+    }
+
+    /// One sample of a tensor whose first dimension counts samples, which is then 1.
+    pub(crate) fn sample(&self, index: usize) -> Option<Self> {
+        let each: usize = self.shape.get(1..)?.iter().product();
+        let mut shape = self.shape.clone();
+        shape[0] = 1;
+        let data = self.data.part(index * each, each)?;
+        Some(Self { name: self.name.clone(), shape, data })
     }
 
     /// The elements of an f32 tensor.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use nomopoly_manifest::{Attribute, OperationKind, OperationSpec};
+use nomopoly_manifest::{Attribute, OperationSpec};
 use nomopoly_runtime::Result;
 
 use super::node::{int, ints};
@@ -14,8 +14,8 @@ use super::node::{int, ints};
 /// The attributes to write for a pooling operation.
 ///
 /// # Errors
-/// When a window attribute is missing, and in the one case that no padding expresses: windows
-/// that count padding, hang over the end of one axis and skip the end of another.
+/// When a window attribute is missing. The one case that no padding expresses has no artefact:
+/// see `average_pool.rs` of the runtime.
 pub(super) fn attributes(spec: &OperationSpec) -> Result<BTreeMap<String, Attribute>> {
     let mut attributes = spec.attributes.clone();
     if int(spec, "ceil_mode")? == 0 {
@@ -36,13 +36,6 @@ pub(super) fn attributes(spec: &OperationSpec) -> Result<BTreeMap<String, Attrib
         .collect();
     if exact.iter().any(|&end| end < 0) {
         // Even without padding the end is skipped: only rounding down says so.
-        let counts_padding =
-            spec.kind == OperationKind::AveragePool && int(spec, "count_include_pad")? != 0;
-        if counts_padding && (0..axes).any(|a| exact[a] > pads[axes + a]) {
-            let reason = "its windows count padding, hang over the end of one axis and skip the \
-                          end of another";
-            return Err(super::cannot(spec, reason.into()));
-        }
         attributes.insert("ceil_mode".into(), Attribute::Int(0));
         for a in 0..axes {
             pads[axes + a] = exact[a].max(0);

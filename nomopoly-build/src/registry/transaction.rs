@@ -69,6 +69,37 @@ impl Registry {
         Ok(Transaction { registry, entry, folder, _in_use: file, _temporary: temporary })
     }
 
+    /// Copies an intact entry of another registry, with its record.
+    ///
+    /// # Errors
+    /// [`RegistryError::Corrupt`], [`RegistryError::NotRecorded`] for the other registry's entry;
+    /// those of [`Registry::begin`] and [`Transaction::commit`].
+    pub fn import(&self, from: &Registry, entry: &str) -> Result<LockedEntry, RegistryError> {
+        from.verify_entry(entry)?;
+        let locked =
+            from.read_lock()?.entries.remove(entry).ok_or_else(|| RegistryError::NotRecorded {
+                entry: entry.to_owned(),
+                path: from.root().join(LOCK_FILE),
+            })?;
+        let transaction = self.begin(entry)?;
+        for file in name::expected_files(name::stem_of(entry)) {
+            let (source, copy) =
+                (from.root().join(entry).join(&file), transaction.path().join(&file));
+            if file == name::LOG && !source.exists() {
+                // The log is not recorded, and many `.gitignore` files drop it.
+                fs::write(&copy, "copied\n").map_err(RegistryError::io("write", &copy))?;
+            } else if file == name::LOG {
+                fs::copy(&source, &copy).map_err(RegistryError::io("copy", &source))?;
+            } else {
+                // What is hashed is what is written.
+                let bytes = from.read_verified(entry, &file)?;
+                fs::write(&copy, bytes).map_err(RegistryError::io("write", &copy))?;
+            }
+        }
+        let LockedEntry { id, seed, figures, .. } = locked;
+        transaction.commit(NewEntry { id, seed, figures })
+    }
+
     pub(super) fn create_root(&self) -> Result<(), RegistryError> {
         fs::create_dir_all(self.root())
             .map_err(RegistryError::io("create the registry", self.root()))

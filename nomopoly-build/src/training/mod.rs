@@ -22,7 +22,7 @@ use nomopoly_runtime::generator::Generator;
 use nomopoly_runtime::mlp::MLP_MOST_INPUTS;
 use nomopoly_runtime::onnx::Digest;
 use nomopoly_runtime::operations::Operation;
-use nomopoly_runtime::residual::check_cost;
+use nomopoly_runtime::residual::{ENVELOPE, check_cost};
 use rand_chacha::ChaCha20Rng;
 
 use crate::error::{Error, Result};
@@ -32,12 +32,12 @@ use adversary::Adversary;
 use evaluate::{Evaluation, Passes, deviation_curve, evaluate};
 use judge::{Claims, Judge};
 use network::{Trainable, cross_entropy};
-pub use threshold::ENVELOPE;
 use threshold::HonestResiduals;
 
-/// Multiply-accumulates that the final measurement may take: large operations are measured on
+/// Multiply-accumulates that the final measurement may take for each test sample that was asked for:
+/// large operations are measured on
 /// fewer samples, and say so.
-const TEST_BUDGET: u64 = 1_000_000_000;
+const TEST_BUDGET: u64 = 1_000_000;
 /// Elements that one training step may hold: large operations train on fewer samples a step, each of
 /// which has thousands of positions.
 const STEP_ELEMENTS: usize = 2 << 20;
@@ -345,7 +345,8 @@ impl<'a> Session<'a> {
         let cost = self.cost()?;
         let mut random = random::stream(options.seed, self.entry, "test");
         let test = &self.splits.test;
-        let trials = ((TEST_BUDGET / cost.verify.max(cost.recompute).max(1)) as usize)
+        let budget = TEST_BUDGET * u64::from(options.test_samples);
+        let trials = ((budget / cost.verify.max(cost.recompute).max(1)) as usize)
             .clamp(8, options.test_samples as usize);
         let test = test.first(trials)?;
         let rounds = trials.div_ceil(test.len().max(1));

@@ -5,18 +5,13 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use nomopoly_manifest::Case;
 use nomopoly_runtime::head::UNITS;
-use nomopoly_runtime::residual::{FEATURES, FeatureVector};
+use nomopoly_runtime::residual::{ENVELOPE, FEATURES, FeatureVector};
 use rand_chacha::ChaCha20Rng;
 
 use super::network::{Shown, Trainable};
 use crate::error::Result;
 use crate::random;
 
-/// Honest residuals of runtimes that training cannot run reach this many rounding units: 6.1 was
-/// the largest over 238 linear operations of six networks computed by ONNX Runtime, against k = 12
-/// sketches, and this leaves a third more. Training shows the head such residuals as honest, and
-/// the threshold is never set below them.
-pub const ENVELOPE: f64 = 8.;
 /// Room above the largest honest residual of the threshold split, where that is larger.
 const ROOM: f64 = 1.5;
 

@@ -1,7 +1,7 @@
 //! Tensors whose bytes lie in files beside the model: read them in, and nothing else.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use tract_onnx::pb;
@@ -27,19 +27,29 @@ pub(crate) fn for_each_tensor(
     Ok(())
 }
 
+/// Where the files beside a model are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Beside<'a> {
+    /// On disk, in the model's folder.
+    Folder(&'a Path),
+    /// In memory, by location: those of a model that is part of a program.
+    Memory(&'a [(&'a str, &'a [u8])]),
+}
+
 /// Replaces every reference to a file by the bytes it refers to, and adds each one's length
 /// (eight bytes, little-endian) and bytes to `hasher`, in the order of [`for_each_tensor`].
+/// Returns the locations, each once, in that order.
 ///
 /// # Errors
-/// [`Error::ExternalData`] names the tensor and the file, for a path that leaves `folder`, a
-/// missing file, or a range that is not in it or does not fit the tensor's shape. Without a
-/// folder every external tensor is an error.
+/// [`Error::ExternalData`] names the tensor and the file, for a path that leaves the model's
+/// folder, a missing file, or a range that is not in it or does not fit the tensor's shape.
 pub(crate) fn resolve(
     model: &str,
     graph: &mut pb::GraphProto,
-    folder: Option<&Path>,
+    beside: Beside,
     hasher: &mut blake3::Hasher,
-) -> Result<()> {
+) -> Result<Vec<String>> {
+    let mut locations: Vec<String> = vec![];
     for_each_tensor(graph, &mut |tensor| {
         if !is_external(tensor) {
             return Ok(());
@@ -49,20 +59,22 @@ pub(crate) fn resolve(
             tensor: tensor.name.clone(),
             reason,
         };
-        let folder = folder.ok_or_else(|| {
-            error("its bytes lie in another file; load the model from a path".to_string())
-        })?;
-        let bytes = read(tensor, folder).map_err(error)?;
+        let (location, bytes) = read(tensor, beside).map_err(error)?;
+        if !locations.contains(&location) {
+            locations.push(location);
+        }
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(&bytes);
         tensor.raw_data = bytes;
         tensor.data_location = None;
         tensor.external_data.clear();
         Ok(())
-    })
+    })?;
+    Ok(locations)
 }
 
-fn read(tensor: &pb::TensorProto, folder: &Path) -> Result<Vec<u8>, String> {
+/// The location of an external tensor, and its bytes.
+fn read(tensor: &pb::TensorProto, beside: Beside) -> Result<(String, Vec<u8>), String> {
     if !tensor.raw_data.is_empty() {
         return Err("it also holds bytes of its own".to_string());
     }
@@ -77,23 +89,39 @@ fn read(tensor: &pb::TensorProto, folder: &Path) -> Result<Vec<u8>, String> {
             .map_err(|_| format!("{key} is `{text}`, expected a number of bytes")),
     };
     let location = entry("location").ok_or("it names no file")?;
-    let path = inside(folder, location)?;
     let in_file = |what: String| format!("{what} ({location})");
 
-    let mut file = File::open(&path).map_err(|e| in_file(format!("cannot open the file: {e}")))?;
-    let metadata = file.metadata().map_err(|e| in_file(format!("cannot read the file: {e}")))?;
-    if !metadata.is_file() {
-        return Err(in_file("not a regular file".to_string()));
-    }
+    let mut source: Box<dyn ReadSeek> = match beside {
+        Beside::Folder(folder) => {
+            let path = inside(folder, location)?;
+            let file =
+                File::open(&path).map_err(|e| in_file(format!("cannot open the file: {e}")))?;
+            let metadata =
+                file.metadata().map_err(|e| in_file(format!("cannot read the file: {e}")))?;
+            if !metadata.is_file() {
+                return Err(in_file("not a regular file".to_string()));
+            }
+            Box::new(file)
+        }
+        Beside::Memory([]) => {
+            return Err("its bytes lie in another file; load the model from a path".to_string());
+        }
+        Beside::Memory(files) => {
+            let file = files.iter().find(|(name, _)| *name == location);
+            let (_, bytes) = file.ok_or_else(|| in_file("the file is not there".to_string()))?;
+            Box::new(Cursor::new(*bytes))
+        }
+    };
+    let cannot_read = |e: std::io::Error| in_file(format!("cannot read the file: {e}"));
+    let size = source.seek(SeekFrom::End(0)).map_err(cannot_read)?;
     let offset = number("offset")?.unwrap_or(0);
-    let rest = metadata.len().checked_sub(offset).ok_or_else(|| {
-        in_file(format!("offset {offset} is past the end of the file, {} bytes", metadata.len()))
+    let rest = size.checked_sub(offset).ok_or_else(|| {
+        in_file(format!("offset {offset} is past the end of the file, {size} bytes"))
     })?;
     let length = number("length")?.unwrap_or(rest);
     if length > rest {
         return Err(in_file(format!(
-            "offset {offset} and length {length} run past the end of the file, {} bytes",
-            metadata.len()
+            "offset {offset} and length {length} run past the end of the file, {size} bytes"
         )));
     }
     // Checked before reading, so that a model cannot ask for more memory than its shape needs.
@@ -105,14 +133,19 @@ fn read(tensor: &pb::TensorProto, folder: &Path) -> Result<Vec<u8>, String> {
         )));
     }
     let mut bytes = Vec::with_capacity(expected);
-    file.seek(SeekFrom::Start(offset))
-        .and_then(|_| file.take(length).read_to_end(&mut bytes))
-        .map_err(|e| in_file(format!("cannot read the file: {e}")))?;
+    source
+        .seek(SeekFrom::Start(offset))
+        .and_then(|_| source.take(length).read_to_end(&mut bytes))
+        .map_err(cannot_read)?;
     if bytes.len() != expected {
         return Err(in_file("the file became shorter while it was read".to_string()));
     }
-    Ok(bytes)
+    Ok((location.to_owned(), bytes))
 }
+
+trait ReadSeek: Read + Seek {}
+
+impl<T: Read + Seek> ReadSeek for T {}
 
 /// The file that `location` names, if it is in `folder`: a model from elsewhere must not make
 /// its loader read other files, neither by its path nor through a symbolic link.
@@ -181,6 +214,12 @@ mod tests {
         hasher.update(&540u64.to_le_bytes());
         hasher.update(&weights);
         assert_eq!(model.digest().as_bytes(), hasher.finalize().as_bytes());
+
+        let parts: [(&str, &[u8]); 1] = [("data.bin", &file)];
+        let embedded = Model::from_parts("m", &external(&entries), &parts).unwrap();
+        assert_eq!(embedded.digest(), model.digest());
+        assert_eq!(embedded.external_files(), ["data.bin"]);
+        assert!(Model::from_parts("m", &external(&entries), &[("other", &file)]).is_err());
 
         file[16] ^= 1;
         std::fs::write(folder.path().join("data.bin"), &file).unwrap();

@@ -19,6 +19,7 @@ mod infer;
 mod model;
 mod names;
 mod plan;
+mod substitute;
 mod support;
 mod tensor_data;
 #[cfg(test)]
@@ -31,5 +32,6 @@ pub use graph::{Graph, TensorInfo, Value};
 pub use model::{MAX_OPSET, MIN_OPSET, Model};
 pub use names::{dependencies, node_id};
 pub use plan::Plan;
+pub use substitute::round_to_int8;
 pub use tract_onnx::pb;
 pub use tract_onnx::prelude::DatumType;

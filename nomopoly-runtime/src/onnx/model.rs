@@ -6,6 +6,7 @@ use prost::Message;
 use tract_onnx::pb;
 
 use super::digest::Digest;
+use super::external::Beside;
 use super::{external, tensor_data, validate};
 use crate::error::{Error, Result};
 
@@ -24,6 +25,7 @@ pub struct Model {
     digest: Digest,
     opset: i64,
     proto: pb::ModelProto,
+    external_files: Vec<String>,
 }
 
 impl Model {
@@ -37,7 +39,7 @@ impl Model {
         let bytes =
             std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        Self::new(&name, &bytes, Some(path.parent().unwrap_or(Path::new(""))))
+        Self::new(&name, &bytes, Beside::Folder(path.parent().unwrap_or(Path::new(""))))
     }
 
     /// Reads a model from memory; `name` is what messages call it.
@@ -45,10 +47,18 @@ impl Model {
     /// # Errors
     /// As [`Model::load`]; a model with external tensors must be loaded from a path.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
-        Self::new(name, bytes, None)
+        Self::from_parts(name, bytes, &[])
     }
 
-    fn new(name: &str, bytes: &[u8], folder: Option<&Path>) -> Result<Self> {
+    /// Reads a model from memory, with the files that hold its external tensors by location.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_parts(name: &str, bytes: &[u8], external: &[(&str, &[u8])]) -> Result<Self> {
+        Self::new(name, bytes, Beside::Memory(external))
+    }
+
+    fn new(name: &str, bytes: &[u8], beside: Beside) -> Result<Self> {
         let not_onnx = |reason: String| Error::NotOnnx { model: name.to_string(), reason };
         if bytes.is_empty() {
             return Err(not_onnx("the file is empty".to_string()));
@@ -58,7 +68,7 @@ impl Model {
         let mut hasher = blake3::Hasher::new();
         hasher.update(bytes);
         let graph = proto.graph.as_mut().ok_or_else(|| not_onnx("it holds no graph".into()))?;
-        external::resolve(name, graph, folder, &mut hasher)?;
+        let external_files = external::resolve(name, graph, beside, &mut hasher)?;
         external::for_each_tensor(graph, &mut |tensor| {
             tensor_data::check(tensor).map_err(|reason| Error::InvalidGraph {
                 model: name.to_string(),
@@ -70,7 +80,7 @@ impl Model {
         validate::graph(name, graph)?;
         validate::finite(name, graph)?;
         let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
-        Ok(Self { name: name.to_string(), digest, opset, proto })
+        Ok(Self { name: name.to_string(), digest, opset, proto, external_files })
     }
 
     /// The file name, without its folder.
@@ -88,6 +98,12 @@ impl Model {
     /// The version of the default operator set, [`MIN_OPSET`] to [`MAX_OPSET`].
     pub fn opset(&self) -> i64 {
         self.opset
+    }
+
+    /// Locations of the files beside the model that hold its external tensors, relative to its
+    /// folder, each once.
+    pub fn external_files(&self) -> &[String] {
+        &self.external_files
     }
 
     /// The message as it was read, except that external tensors hold their bytes.

@@ -25,6 +25,13 @@ pub(super) fn parse(node: &NodeView) -> Result<Parsed, Refusal> {
     }
     let window = node.window(None)?;
     let include_pad = node.int("count_include_pad", 0) != 0;
+    let ceil_mode = node.int("ceil_mode", 0) != 0;
+    if ceil_mode && include_pad && !is_expressible(&window) {
+        return Err(Refusal(
+            "its windows count padding, hang over the end of one axis and skip the end of another"
+                .into(),
+        ));
+    }
     let mut attributes = window_attributes(&window);
     attributes.insert("ceil_mode".into(), Attribute::Int(node.int("ceil_mode", 0)));
     attributes.insert("count_include_pad".into(), Attribute::Int(include_pad.into()));
@@ -35,6 +42,19 @@ pub(super) fn parse(node: &NodeView) -> Result<Parsed, Refusal> {
     let pool = AveragePool { window, taps, counts, shape: node.output_shape().to_vec() };
     let body = Body::Replayed(Box::new(pool));
     Ok(Parsed { attributes, varying: vec![0], constants: vec![], body })
+}
+
+/// Whether some padding without `ceil_mode` means the same, which exported files need: operator
+/// sets before 22 and since read `ceil_mode` differently where a last window starts in the padding.
+fn is_expressible(window: &Window) -> bool {
+    let over = |axis: usize| {
+        let span = (window.kernel[axis] - 1) * window.dilations[axis] + 1;
+        let end = (window.output[axis].max(1) - 1) * window.strides[axis] + span;
+        end as i64 - (window.input[axis] + window.pads_begin[axis]) as i64
+    };
+    let axes = 0..window.kernel.len();
+    !axes.clone().any(|axis| over(axis) < 0)
+        || axes.into_iter().all(|axis| over(axis) <= window.pads_end[axis] as i64)
 }
 
 impl AveragePool {

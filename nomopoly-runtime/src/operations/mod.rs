@@ -121,6 +121,16 @@ impl Operation {
         }))
     }
 
+    /// A linear operation without its weights, for a verifier that does not hold them.
+    pub(crate) fn without_weights(
+        spec: OperationSpec,
+        varying: Vec<String>,
+        output: String,
+        linear: Box<dyn Linear>,
+    ) -> Self {
+        Self { spec, constants: vec![], varying, output, body: Body::Linear(linear) }
+    }
+
     pub fn spec(&self) -> &OperationSpec {
         &self.spec
     }

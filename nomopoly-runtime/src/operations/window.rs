@@ -2,11 +2,12 @@
 //! pooling share.
 
 use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::Result;
 
 /// How a window slides over the spatial axes of a tensor.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Window {
     pub kernel: Vec<usize>,
     pub strides: Vec<usize>,

@@ -29,15 +29,9 @@ pub struct Arguments {
 /// Options that every subcommand takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Folder of the compiled operations
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "NOMOPOLY_REGISTRY",
-        default_value = "ops"
-    )]
-    pub registry: PathBuf,
+    /// Folder of the compiled operations [default: ops, of the package where one is meant]
+    #[arg(long, global = true, value_name = "DIR", env = "NOMOPOLY_REGISTRY")]
+    pub registry: Option<PathBuf>,
     /// No progress and no notes, only results and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -56,15 +50,19 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Prepare a crate: dependencies, build script, profiles
+    Init(InitArguments),
     /// List the nodes of a model and how each will be checked
     Scan(ScanArguments),
-    /// Train what the registry lacks for a model
+    /// Train what the registry lacks for a model, or for all models of a package
     Compile(Box<CompileArguments>),
     /// Show the registry's entries
     List(ListArguments),
     /// Tell all that is known of one entry, and what it is worth
     Explain(ExplainArguments),
-    /// Check every file of the registry against its recorded hash
+    /// Copy a package's compiled operations from the user's cache into its ops/
+    Vendor(Box<VendorArguments>),
+    /// Check every file of the registry against its recorded hash, and that models are compiled
     Check(CheckArguments),
     /// Remove entries that no recorded model uses, and what crashed builds left behind
     Gc(GcArguments),
@@ -92,10 +90,41 @@ pub struct Shapes {
     pub input: Vec<(String, Vec<usize>)>,
 }
 
+/// The package whose models are meant.
+#[derive(Debug, Args)]
+pub struct PackageArguments {
+    /// A package of the workspace: paths start from its folder [default: the one around]
+    #[arg(long, short, value_name = "NAME")]
+    pub package: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArguments {
+    #[command(flatten)]
+    pub package: PackageArguments,
+    /// Depend on a checkout of Nomopoly in this folder, not on crates.io
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct VendorArguments {
+    /// The ONNX file [default: every model that the package's sources name]
+    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub package: PackageArguments,
+    #[command(flatten)]
+    pub shapes: Shapes,
+    #[command(flatten)]
+    pub options: OptionArguments,
+}
+
 #[derive(Debug, Args)]
 pub struct CompileArguments {
-    /// The ONNX file
-    pub model: PathBuf,
+    /// The ONNX file [default: every model that the package's sources name]
+    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub package: PackageArguments,
     #[command(flatten)]
     pub shapes: Shapes,
     #[command(flatten)]
@@ -145,8 +174,11 @@ pub struct ExplainArguments {
 
 #[derive(Debug, Args)]
 pub struct CheckArguments {
-    /// Also check that this ONNX file is compiled as it is now
+    /// Also check that this ONNX file is compiled as it is now [default: every model that the
+    /// sources of the package around name]
     pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub package: PackageArguments,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
-//! `check`: every recorded file against its hash, every ONNX file, and one model if given.
+//! `check`: every recorded file against its hash, every ONNX file, and that models are compiled as
+//! they are now.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use candle_core::Device;
 use nomopoly_build::registry::{ARTEFACT, EntryStatus, Registry, State};
@@ -12,9 +13,10 @@ use crate::arguments::CheckArguments;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::numbers::{counted, printable};
+use crate::package::{Subjects, subjects};
 
 pub fn run(arguments: &CheckArguments, context: &Context) -> Result<(), Failure> {
-    let registry = context.registry()?;
+    let (models, registry) = models(arguments, context)?;
     let entries = registry.entries()?;
     let mut problems = vec![];
     for entry in &entries {
@@ -39,9 +41,8 @@ pub fn run(arguments: &CheckArguments, context: &Context) -> Result<(), Failure>
             }
         }
     }
-    if let Some(model) = &arguments.model
-        && let Err(error) = load_compiled(&registry, model).map(Arc::new)
-    {
+    for model in &models {
+        let Err(error) = load_compiled(&registry, model) else { continue };
         let failure = Failure::from(error);
         let message = match failure.help() {
             Some(help) => format!("{failure}; {help}"),
@@ -58,6 +59,7 @@ pub fn run(arguments: &CheckArguments, context: &Context) -> Result<(), Failure>
             json!({
                 "registry": registry.root().to_string_lossy(),
                 "entries": checked,
+                "models": models.len(),
                 "ok": problems.is_empty(),
                 "problems": &problems,
             })
@@ -65,11 +67,14 @@ pub fn run(arguments: &CheckArguments, context: &Context) -> Result<(), Failure>
         || {
             let mut text: String = problems.iter().map(|p| format!("problem: {p}\n")).collect();
             let root = registry.root().display();
-            let checked = counted(checked, "entry", "entries");
+            let mut checked = counted(checked, "entry", "entries");
+            if !models.is_empty() {
+                checked.push_str(&format!(" and {}", counted(models.len(), "model", "models")));
+            }
             text.push_str(&match problems.len() {
-                0 => format!("{checked} of `{root}` checked, no problems\n"),
+                0 => format!("{checked} checked in `{root}`, no problems\n"),
                 n => format!(
-                    "{checked} of `{root}` checked, {}\n",
+                    "{checked} checked in `{root}`, {}\n",
                     counted(n, "problem", "problems")
                 ),
             });
@@ -77,6 +82,19 @@ pub fn run(arguments: &CheckArguments, context: &Context) -> Result<(), Failure>
         },
     )?;
     if problems.is_empty() { Ok(()) } else { Err(Failure::Negative) }
+}
+
+/// The models to check: the one that was named, else those of the package, where there is one.
+fn models(
+    arguments: &CheckArguments,
+    context: &Context,
+) -> Result<(Vec<PathBuf>, Registry), Failure> {
+    match subjects(arguments.model.as_deref(), &arguments.package, context) {
+        Ok(Subjects { models, registry }) => Ok((models, registry)),
+        Err(failure) if arguments.package.package.is_some() => Err(failure),
+        // No package, or none with models: the registry alone.
+        Err(_) => Ok((vec![], context.registry()?)),
+    }
 }
 
 /// The first stage that an entry fails; later ones would only repeat it.

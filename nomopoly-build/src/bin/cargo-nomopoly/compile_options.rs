@@ -62,9 +62,9 @@ pub struct OptionArguments {
     /// Smallest relative deviation that --soundness-bits is asked for, 1e-6 to 1 [default: 0.001]
     #[arg(long, value_name = "SHARE", value_parser = |text: &str| number(text, 1e-6, 1.))]
     pub min_deviation: Option<f64>,
-    /// Seed of everything random in training; the same seed gives the same bytes, any u64
-    /// [default: 0]
-    #[arg(long, value_name = "N")]
+    /// Seed of everything random in training; the same seed gives the same bytes,
+    /// 0 to 2^63 - 1 [default: 0]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(0..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Which verifier network is trained
     #[arg(long, value_enum, default_value_t = ArchitectureName::Residual)]

@@ -15,7 +15,7 @@ use crate::numbers::printable;
 
 /// The global options at work.
 pub struct Context {
-    root: PathBuf,
+    root: Option<PathBuf>,
     pub quiet: bool,
     pub json: bool,
     pub interrupt: Interrupt,
@@ -52,7 +52,18 @@ impl Context {
     /// # Errors
     /// When its path cannot be a folder.
     pub fn registry(&self) -> Result<Registry, Failure> {
-        self.registry_at(&self.root)
+        self.registry_of(Path::new(""))
+    }
+
+    /// The registry of the global option, else the `ops` in this folder.
+    ///
+    /// # Errors
+    /// As [`Context::registry`].
+    pub fn registry_of(&self, folder: &Path) -> Result<Registry, Failure> {
+        match &self.root {
+            Some(root) => self.registry_at(root),
+            None => self.registry_at(&folder.join("ops")),
+        }
     }
 
     pub fn registry_at(&self, root: &Path) -> Result<Registry, Failure> {

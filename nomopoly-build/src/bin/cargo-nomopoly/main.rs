@@ -5,6 +5,7 @@
 //! | `arguments.rs`, `compile_options.rs` | what the user may say |
 //! | `context.rs`, `failure.rs`, `interrupt.rs` | output, errors and exit codes, Ctrl-C |
 //! | `table.rs`, `numbers.rs` | text for people |
+//! | `package.rs`, `init.rs`, `vendor.rs` | a Cargo package and its models |
 //! | `scan.rs`, `compile/`, `registry.rs`, `explain.rs`, `check.rs` | models and the registry |
 //! | `inputs.rs`, `prove.rs`, `verify.rs` | one inference |
 //! | `demo/` | everything once, with a cheating host |
@@ -18,13 +19,16 @@ mod context;
 mod demo;
 mod explain;
 mod failure;
+mod init;
 mod inputs;
 mod interrupt;
 mod numbers;
+mod package;
 mod prove;
 mod registry;
 mod scan;
 mod table;
+mod vendor;
 mod verify;
 
 use std::process::ExitCode;
@@ -58,6 +62,8 @@ fn without_subcommand_name(mut arguments: Vec<std::ffi::OsString>) -> Vec<std::f
 fn run(command: Command, context: &Context) -> Result<(), Failure> {
     context.watch_interrupts()?;
     match command {
+        Command::Init(arguments) => init::run(&arguments, context),
+        Command::Vendor(arguments) => vendor::run(&arguments, context),
         Command::Scan(arguments) => scan::run(&arguments, context),
         Command::Compile(arguments) => compile::run(&arguments, context),
         Command::List(arguments) => registry::list(&arguments, context),

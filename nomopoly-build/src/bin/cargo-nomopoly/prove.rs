@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use nomopoly_build::load_compiled;
-use nomopoly_build::runtime::Prover;
+use nomopoly_build::runtime::dynamic::Prover;
 use serde_json::json;
 
 use crate::arguments::ProveArguments;

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::Device;
 use nomopoly_build::load_compiled;
-use nomopoly_build::runtime::{Proof, Report, Verifier, VerifierKey};
+use nomopoly_build::runtime::dynamic::Verifier;
+use nomopoly_build::runtime::{Proof, Report, VerifierKey};
 use serde_json::{Value, json};
 
 use crate::arguments::VerifyArguments;
@@ -22,10 +22,10 @@ use crate::table::{Align, Table};
 const MAX_PROOF_BYTES: u64 = 4 << 30;
 
 pub fn run(arguments: &VerifyArguments, context: &Context) -> Result<(), Failure> {
-    let model = Arc::new(load_compiled(&context.registry()?, &arguments.model)?);
+    let model = load_compiled(&context.registry()?, &arguments.model)?;
     let tensors = inputs::read(&arguments.inputs)?;
     let proof = Proof::from_bytes(&read_proof(&arguments.proof)?)?;
-    let verifier = Verifier::new(model, &VerifierKey::random()?, &Device::Cpu)?;
+    let verifier = Verifier::new(&model, &VerifierKey::random()?, &Device::Cpu)?;
     let start = Instant::now();
     let report = verifier.inspect(&tensors, &proof)?;
     let took = start.elapsed().as_secs_f64();
@@ -35,7 +35,7 @@ pub fn run(arguments: &VerifyArguments, context: &Context) -> Result<(), Failure
             json!({
                 "accepted": accepted,
                 "reason": report.reason(),
-                "model": verifier.model().graph().model().name(),
+                "model": verifier.outline().name,
                 "digest": report.model,
                 "operations": operations_json(&report),
                 // Outputs that were refused are nobody's result.

@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Contracted, EPSILON, Linear, sample_scale};
+use super::parts::{Array, Form, Weightless, unfit};
+use super::{Contracted, EPSILON, Linear, max_bias, sample_scale};
 use crate::Result;
 use crate::operations::window::{Taps, Window};
 
@@ -14,6 +15,8 @@ pub struct Convolution {
     /// `[C_out]`.
     bias: Option<Tensor>,
     max_bias: f64,
+    /// Σ ‖w_c‖² over the output channels of each group, `[groups]`.
+    energy: Tensor,
     groups: usize,
     window: Window,
     taps: Taps,
@@ -36,19 +39,49 @@ impl Convolution {
         let channels_in = weights.dim(1)? * groups;
         let taps = Taps::new(&window, weights.device())?;
         let weights = weights.reshape((channels_out, channels_in / groups, window.taps()))?;
-        let max_bias = match &bias {
-            Some(bias) => f64::from(bias.abs()?.max_all()?.to_scalar::<f32>()?),
-            None => 0.,
-        };
+        let energy = energy(&weights, groups)?;
         Ok(Self {
             weights,
+            max_bias: max_bias(bias.as_ref())?,
             bias,
-            max_bias,
+            energy,
             groups,
             window,
             taps,
             images,
             channels_in,
+            channels_out,
+        })
+    }
+
+    pub(super) fn without_weights(
+        form: &Form,
+        bias: Option<Tensor>,
+        energy: Tensor,
+    ) -> Result<Self> {
+        let Form::Convolution { groups, window, images, channels_in, channels_out } = form else {
+            return Err(unfit("Conv"));
+        };
+        let (groups, channels_out) = (*groups, *channels_out);
+        let fits = groups > 0
+            && channels_in.is_multiple_of(groups)
+            && channels_out.is_multiple_of(groups)
+            && energy.dims() == [groups]
+            && bias.as_ref().is_none_or(|bias| bias.dims() == [channels_out]);
+        if !fits {
+            return Err(unfit("Conv"));
+        }
+        let device = energy.device();
+        Ok(Self {
+            weights: Tensor::zeros((0, channels_in / groups, window.taps()), DType::F32, device)?,
+            max_bias: max_bias(bias.as_ref())?,
+            bias,
+            taps: Taps::new(window, device)?,
+            energy,
+            groups,
+            window: window.clone(),
+            images: *images,
+            channels_in: *channels_in,
             channels_out,
         })
     }
@@ -104,6 +137,10 @@ impl Convolution {
     }
 }
 
+fn energy(weights: &Tensor, groups: usize) -> Result<Tensor> {
+    Ok(weights.sqr()?.reshape((groups, ()))?.sum(1)?)
+}
+
 impl Linear for Convolution {
     fn features(&self) -> usize {
         self.channels_out
@@ -127,7 +164,22 @@ impl Linear for Convolution {
 
     fn with_weights(&self, weights: Tensor) -> Result<Box<dyn Linear>> {
         let weights = weights.reshape(self.weights.shape())?;
-        Ok(Box::new(Self { weights, ..self.clone() }))
+        let energy = energy(&weights, self.groups)?;
+        Ok(Box::new(Self { weights, energy, ..self.clone() }))
+    }
+
+    fn weightless(&self) -> Result<Weightless> {
+        Ok(Weightless {
+            form: Form::Convolution {
+                groups: self.groups,
+                window: self.window.clone(),
+                images: self.images,
+                channels_in: self.channels_in,
+                channels_out: self.channels_out,
+            },
+            bias: self.bias.as_ref().map(Array::from_tensor).transpose()?,
+            energy: Array::from_tensor(&self.energy)?,
+        })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
@@ -208,8 +260,7 @@ impl Linear for Convolution {
 
     fn sketch_unit(&self, x: &Tensor) -> Result<Tensor> {
         // Σ_c ‖w_c‖² over the output channels that read an input channel, by input channel.
-        let by_group = self.weights.sqr()?.reshape((self.groups, ()))?.sum(1)?;
-        let scales = by_group.reshape((self.groups, 1))?.repeat((1, self.per_group()))?;
+        let scales = self.energy.reshape((self.groups, 1))?.repeat((1, self.per_group()))?;
         let (norms, scale) = self.patch_norms(x, &scales.reshape((1, self.channels_in))?)?;
         let k = self.reduction() as f64;
         let bias = (self.channels_out as f64).sqrt() * self.max_bias;

@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Contracted, EPSILON, Linear, sample_scale};
+use super::parts::{Array, Form, Weightless, unfit};
+use super::{Contracted, EPSILON, Linear, max_bias, sample_scale};
 use crate::Result;
 
 /// y = x W + b over rows, with x `[.., rows, K]`, W `[K, N]` (or one per batch index) and b
@@ -14,6 +15,8 @@ pub struct Matrix {
     /// `[1, N]` or `[rows, N]`.
     bias: Option<Tensor>,
     max_bias: f64,
+    /// ‖W‖_F² of each batch index, `[.., 1, 1]`.
+    energy: Tensor,
     /// Batch dimensions, rows and K of the input, after `transpose`.
     x_shape: Vec<usize>,
     /// Batch dimensions, rows and N.
@@ -33,11 +36,35 @@ impl Matrix {
         output_shape: Vec<usize>,
         transpose: bool,
     ) -> Result<Self> {
-        let max_bias = match &bias {
-            Some(bias) => f64::from(bias.abs()?.max_all()?.to_scalar::<f32>()?),
-            None => 0.,
+        let (energy, max_bias) = (energy(&weights)?, max_bias(bias.as_ref())?);
+        Ok(Self { weights, bias, max_bias, energy, x_shape, y_shape, output_shape, transpose })
+    }
+
+    pub(super) fn without_weights(
+        form: &Form,
+        bias: Option<Tensor>,
+        energy: Tensor,
+    ) -> Result<Self> {
+        let Form::Matrix { x_shape, y_shape, output_shape, transpose } = form else {
+            return Err(unfit("Gemm or MatMul"));
         };
-        Ok(Self { weights, bias, max_bias, x_shape, y_shape, output_shape, transpose })
+        let ranks = x_shape.len() >= 2 && y_shape.len() >= 2 && energy.rank() >= 2;
+        if !ranks || (*transpose && x_shape.len() != 2) {
+            return Err(unfit("Gemm or MatMul"));
+        }
+        let mut shape = energy.dims().to_vec();
+        shape.truncate(energy.rank() - 2);
+        shape.extend([0, y_shape[y_shape.len() - 1]]);
+        Ok(Self {
+            weights: Tensor::zeros(shape, DType::F32, energy.device())?,
+            max_bias: max_bias(bias.as_ref())?,
+            bias,
+            energy,
+            x_shape: x_shape.clone(),
+            y_shape: y_shape.clone(),
+            output_shape: output_shape.clone(),
+            transpose: *transpose,
+        })
     }
 
     /// The input as `[B, .., rows, K]`.
@@ -108,6 +135,11 @@ impl Matrix {
     }
 }
 
+fn energy(weights: &Tensor) -> Result<Tensor> {
+    let rank = weights.rank();
+    Ok(weights.sqr()?.sum_keepdim(rank - 1)?.sum_keepdim(rank - 2)?)
+}
+
 impl Linear for Matrix {
     fn features(&self) -> usize {
         self.y_shape[self.y_shape.len() - 1]
@@ -131,7 +163,21 @@ impl Linear for Matrix {
 
     fn with_weights(&self, weights: Tensor) -> Result<Box<dyn Linear>> {
         let weights = weights.reshape(self.weights.shape())?;
-        Ok(Box::new(Self { weights, ..self.clone() }))
+        let energy = energy(&weights)?;
+        Ok(Box::new(Self { weights, energy, ..self.clone() }))
+    }
+
+    fn weightless(&self) -> Result<Weightless> {
+        Ok(Weightless {
+            form: Form::Matrix {
+                x_shape: self.x_shape.clone(),
+                y_shape: self.y_shape.clone(),
+                output_shape: self.output_shape.clone(),
+                transpose: self.transpose,
+            },
+            bias: self.bias.as_ref().map(Array::from_tensor).transpose()?,
+            energy: Array::from_tensor(&self.energy)?,
+        })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
@@ -184,10 +230,7 @@ impl Linear for Matrix {
 
     fn sketch_unit(&self, x: &Tensor) -> Result<Tensor> {
         let k = self.reduction() as f64;
-        // ‖W‖_F of each batch index, `[.., 1, 1]`.
-        let frobenius = self.weights.sqr()?.sum_keepdim(self.weights.rank() - 1)?;
-        let frobenius = frobenius.sum_keepdim(self.weights.rank() - 2)?.sqrt()?;
-        let norms = self.row_norms(x)?.broadcast_mul(&frobenius)?;
+        let norms = self.row_norms(x)?.broadcast_mul(&self.energy.sqrt()?)?;
         let bias = (self.features() as f64).sqrt() * self.max_bias;
         let floor = f64::from(f32::MIN_POSITIVE) * k.sqrt();
         Ok(norms.affine(EPSILON * k.powf(0.25), EPSILON * bias + floor)?)

@@ -6,9 +6,11 @@
 
 mod convolution;
 mod matrix;
+mod parts;
 
 pub use convolution::Convolution;
 pub use matrix::Matrix;
+pub use parts::{Array, Weightless};
 
 use candle_core::Tensor;
 
@@ -38,8 +40,13 @@ pub trait Linear: Send + Sync {
     /// Whether features come before positions (Conv) or after them (Gemm, MatMul).
     fn is_channels_first(&self) -> bool;
     /// The weights: `[C_out, C_in / groups, taps]` for Conv, `[.., K, N]` for Gemm and MatMul,
-    /// with Gemm's transB and alpha applied.
+    /// with Gemm's transB and alpha applied. Empty where they were left out ([`Weightless`]).
     fn weights(&self) -> &Tensor;
+    /// Everything but the weights, as plain data.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read from its device.
+    fn weightless(&self) -> Result<Weightless>;
     /// The same operation with other weights of the same shape: a substituted model.
     ///
     /// # Errors
@@ -79,4 +86,12 @@ pub(crate) fn sample_scale(x: &Tensor) -> Result<Tensor> {
     shape[0] = batch;
     let scale = x.abs()?.reshape((batch, ()))?.max(1)?;
     Ok((scale.reshape(shape)? + f64::from(f32::MIN_POSITIVE))?)
+}
+
+/// Largest absolute value of a bias, 0 without one.
+fn max_bias(bias: Option<&Tensor>) -> Result<f64> {
+    Ok(match bias {
+        Some(bias) => f64::from(bias.abs()?.max_all()?.to_scalar::<f32>()?),
+        None => 0.,
+    })
 }

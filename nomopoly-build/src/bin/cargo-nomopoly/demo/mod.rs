@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::Device;
+use nomopoly_build::runtime::dynamic::{Prover, Verifier};
 use nomopoly_build::runtime::onnx::Model;
-use nomopoly_build::runtime::{
-    CompiledModel, NamedTensor, Proof, Prover, Report, Verifier, VerifierKey,
-};
+use nomopoly_build::runtime::{CompiledModel, NamedTensor, Proof, Report, VerifierKey};
 use nomopoly_build::{Compilation, demo, load_compiled};
 use serde_json::{Value, json};
 
@@ -54,16 +53,17 @@ pub fn run(arguments: &DemoArguments, context: &Context) -> Result<(), Failure> 
     let proof_bytes = honest.to_bytes()?;
     write_whole(&folder.join("demo.npf"), &proof_bytes)?;
 
-    let verifier = Verifier::new(compiled.clone(), &VerifierKey::random()?, &Device::Cpu)?;
+    let verifier = Verifier::new(&compiled, &VerifierKey::random()?, &Device::Cpu)?;
     let judge = |what: String, proof: &Proof, honest: bool| -> Result<Trial, Failure> {
         let start = Instant::now();
         let report = verifier.inspect(&image, proof)?;
         Ok(Trial { what, report, honest, seconds: start.elapsed().as_secs_f64() })
     };
     let mut trials = vec![judge("the honest proof".into(), &honest, true)?];
-    let (edited, what) = cheat::edited_output(&compiled, &image, &honest)?;
+    let (edited, what) = cheat::edited_output(&prover, &image)?;
     trials.push(judge(what, &edited, false)?);
-    let (quantised, difference) = cheat::quantised_weights(&compiled, &image, "conv1.weight")?;
+    let (quantised, difference) =
+        cheat::quantised_weights(&compiled, &image, &honest, "conv1.weight")?;
     let what = format!(
         "conv1 run with int8 weights (its output deviates by {}), all proofs made anew",
         deviation(difference)

@@ -2,15 +2,16 @@
 //! revealed transcript, and check each linear operation with secret sketches.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use candle_core::{Device, Tensor as CandleTensor};
 
+use super::expanded::ExpandedKey;
 use crate::artefact::Network;
 use crate::key::VerifierKey;
 use crate::model::CompiledModel;
-use crate::onnx::{Plan, cut::cut};
+use crate::onnx::{CutGraph, Plan, cut::cut};
 use crate::operation_check::{OperationVerifier, Verdict};
+use crate::outline::Outline;
 use crate::proof::Proof;
 use crate::report::{CheckedBy, OperationReport, Report};
 use crate::residual::UNTRAINED_TOLERANCE;
@@ -19,7 +20,7 @@ use crate::{Error, Result};
 
 /// Checks proofs of one model with one key.
 pub struct Verifier {
-    model: Arc<CompiledModel>,
+    outline: Outline,
     operations: Vec<OperationVerifier>,
     plan: Plan,
     /// Names of the plan's inputs: model inputs, then transcript.
@@ -33,30 +34,43 @@ impl Verifier {
     ///
     /// # Errors
     /// When tract cannot run the cut graph.
-    pub fn new(model: Arc<CompiledModel>, key: &VerifierKey, device: &Device) -> Result<Self> {
+    pub fn new(model: &CompiledModel, key: &VerifierKey, device: &Device) -> Result<Self> {
         let operations = model
             .proved()
             .map(|compiled| OperationVerifier::new(compiled.clone(), key, device))
             .collect::<Result<Vec<_>>>()?;
-        let at: Vec<&str> = model.transcript().map(|op| op.operation.output()).collect();
-        let mut wanted: Vec<&str> =
-            model.graph().outputs().iter().map(|output| output.name.as_str()).collect();
-        for compiled in model.proved() {
-            for input in compiled.operation.inputs() {
-                if !wanted.contains(&input.as_str()) {
-                    wanted.push(input);
-                }
-            }
-        }
-        let cut = cut(model.graph(), &at, &wanted)?;
-        let plan = Plan::new(model.graph().model().name(), &cut.proto)?;
-        let device = device.clone();
-        let (plan_inputs, plan_outputs) = (cut.inputs, cut.outputs);
-        Ok(Self { operations, plan, plan_inputs, plan_outputs, device, model })
+        Self::assemble(model.outline().clone(), operations, cut_graph(model)?, device)
     }
 
-    pub fn model(&self) -> &CompiledModel {
-        &self.model
+    /// A verifier without the weights, from a key that a trusted party expanded.
+    ///
+    /// # Errors
+    /// When the key is of other artefacts than this version reads, or its parts do not fit.
+    pub fn from_expanded(key: &ExpandedKey, device: &Device) -> Result<Self> {
+        let parts = key.parts(device)?;
+        Self::assemble(parts.outline, parts.operations, parts.cut, device)
+    }
+
+    fn assemble(
+        outline: Outline,
+        operations: Vec<OperationVerifier>,
+        cut: CutGraph,
+        device: &Device,
+    ) -> Result<Self> {
+        let plan = Plan::new(&outline.name, &cut.proto)?;
+        let device = device.clone();
+        let (plan_inputs, plan_outputs) = (cut.inputs, cut.outputs);
+        Ok(Self { outline, operations, plan, plan_inputs, plan_outputs, device })
+    }
+
+    /// Names, shapes and kinds of the model.
+    pub fn outline(&self) -> &Outline {
+        &self.outline
+    }
+
+    /// The verifiers of the operations that a proof has a vector for, in the model's order.
+    pub fn operations(&self) -> &[OperationVerifier] {
+        &self.operations
     }
 
     /// Checks a proof against the inputs that the verifier gave the host.
@@ -75,7 +89,7 @@ impl Verifier {
     /// When the inputs do not fit the model, or the proof is not one of this model and these
     /// artefacts: another digest, tensors missing, of wrong shape or type, or not finite.
     pub fn inspect(&self, inputs: &[NamedTensor], proof: &Proof) -> Result<Report> {
-        let ordered = self.model.order_inputs(inputs)?;
+        let ordered = self.outline.order_inputs(inputs)?;
         self.check_form(&ordered, proof)?;
         let given: HashMap<&str, &NamedTensor> = ordered
             .into_iter()
@@ -122,16 +136,13 @@ impl Verifier {
         }
 
         let mut operations = vec![];
-        for node in self.model.graph().nodes() {
-            let Some(name) = node.output.iter().find(|name| !name.is_empty()) else { continue };
-            if node.op_type == "Constant" {
-                continue;
-            }
+        for node in &self.outline.nodes {
+            let Some(name) = node.outputs.first() else { continue };
             let mut report = match verdicts.get(name.as_str()) {
-                Some((checked_by, verdict)) => judged(name, &node.op_type, *checked_by, verdict),
+                Some((checked_by, verdict)) => judged(name, &node.kind, *checked_by, verdict),
                 None => OperationReport {
                     operation: name.clone(),
-                    kind: node.op_type.clone(),
+                    kind: node.kind.clone(),
                     checked_by: CheckedBy::Recomputed,
                     accepted: true,
                     score: None,
@@ -142,7 +153,7 @@ impl Verifier {
             };
             // Outputs of nodes without a verdict, and outputs that the transcript holds as well,
             // are compared with what was recomputed.
-            for output in &node.output {
+            for output in &node.outputs {
                 if let Some(claimed) = proof.outputs.iter().find(|tensor| tensor.name == *output)
                     && report.checked_by != CheckedBy::Replay
                     && let Some(truth) = recomputed.get(output.as_str())
@@ -159,16 +170,16 @@ impl Verifier {
             }
             operations.push(report);
         }
-        Ok(Report { model: self.model.graph().model().digest(), operations })
+        Ok(Report { model: self.outline.digest, operations })
     }
 
     /// Everything about a proof that can be wrong before any arithmetic.
     fn check_form(&self, inputs: &[&NamedTensor], proof: &Proof) -> Result<()> {
-        let graph = self.model.graph();
-        if proof.model != graph.model().digest() {
+        let outline = &self.outline;
+        if proof.model != outline.digest {
             return Err(Error::OtherModel {
                 got: proof.model.to_string(),
-                expected: graph.model().digest().to_string(),
+                expected: outline.digest.to_string(),
             });
         }
         let damaged = |reason: String| Err(Error::DamagedProof(reason));
@@ -180,11 +191,7 @@ impl Verifier {
                 ));
             }
         }
-        let mut expected = vec![];
-        for compiled in self.model.transcript() {
-            let name = compiled.operation.output();
-            expected.push((name, &compiled.operation.spec().output_shape));
-        }
+        let expected = &outline.transcript;
         if proof.inputs.len() != inputs.len() || proof.transcript.len() != expected.len() {
             return damaged(format!(
                 "it has {} inputs and {} transcript tensors, expected {} and {}",
@@ -195,19 +202,19 @@ impl Verifier {
             ));
         }
         for (tensor, (name, shape)) in proof.transcript.iter().zip(expected) {
-            if tensor.name != name {
+            if tensor.name != *name {
                 return damaged(format!("transcript tensor `{}` is not `{name}`", tensor.name));
             }
             tensor.check(tract_onnx::prelude::DatumType::F32, shape)?;
         }
-        if proof.outputs.len() != graph.outputs().len() {
+        if proof.outputs.len() != outline.outputs.len() {
             return damaged(format!(
                 "it has {} outputs, expected {}",
                 proof.outputs.len(),
-                graph.outputs().len()
+                outline.outputs.len()
             ));
         }
-        for (tensor, info) in proof.outputs.iter().zip(graph.outputs()) {
+        for (tensor, info) in proof.outputs.iter().zip(&outline.outputs) {
             if tensor.name != info.name {
                 return damaged(format!("output `{}` is not `{}`", tensor.name, info.name));
             }
@@ -251,6 +258,21 @@ impl Verifier {
         }
         Ok(())
     }
+}
+
+/// The graph cut at the transcript, with what the checks need as outputs.
+pub(super) fn cut_graph(model: &CompiledModel) -> Result<CutGraph> {
+    let at: Vec<&str> = model.transcript().map(|op| op.operation.output()).collect();
+    let mut wanted: Vec<&str> =
+        model.graph().outputs().iter().map(|output| output.name.as_str()).collect();
+    for compiled in model.proved() {
+        for input in compiled.operation.inputs() {
+            if !wanted.contains(&input.as_str()) {
+                wanted.push(input);
+            }
+        }
+    }
+    cut(model.graph(), &at, &wanted)
 }
 
 fn checked_by(verifier: &OperationVerifier) -> CheckedBy {

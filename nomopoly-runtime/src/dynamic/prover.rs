@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::Device;
+use tract_onnx::prelude::Tensor as TractTensor;
 
 use crate::model::CompiledModel;
 use crate::onnx::{Graph, Plan, cut::with_outputs};
 use crate::proof::{OperationProof, Proof};
-use crate::tensor::{NamedTensor, to_sample};
+use crate::tensor::{NamedTensor, TensorData, to_sample};
 use crate::{Error, Result};
 
 /// Proves inferences of one model.
@@ -58,9 +59,37 @@ impl Prover {
     /// When an input is unknown, missing, of wrong shape or type, or not finite, and when the
     /// inference overflows.
     pub fn prove(&self, inputs: &[NamedTensor]) -> Result<Proof> {
-        let ordered = self.model.order_inputs(inputs)?;
-        let tensors = ordered.iter().map(|input| input.to_tract()).collect::<Result<Vec<_>>>()?;
-        let results = self.plan.run(tensors)?;
+        let ordered = self.model.outline().order_inputs(inputs)?;
+        self.assemble(&ordered, &self.run(&ordered)?)
+    }
+
+    /// A dishonest host: `edit` may change every tensor that the proof is made of (by its name)
+    /// before the generators prove it. For audits and tests.
+    ///
+    /// # Errors
+    /// As [`Prover::prove`].
+    pub fn prove_edited(
+        &self,
+        inputs: &[NamedTensor],
+        mut edit: impl FnMut(&str, &mut TensorData),
+    ) -> Result<Proof> {
+        let ordered = self.model.outline().order_inputs(inputs)?;
+        let mut results = self.run(&ordered)?;
+        for (name, result) in self.exposed.iter().zip(&mut results) {
+            let mut tensor = NamedTensor::from_tract(name, result)?;
+            edit(name, &mut tensor.data);
+            *result = Arc::new(tensor.to_tract()?);
+        }
+        self.assemble(&ordered, &results)
+    }
+
+    fn run(&self, inputs: &[&NamedTensor]) -> Result<Vec<Arc<TractTensor>>> {
+        let tensors = inputs.iter().map(|input| input.to_tract()).collect::<Result<Vec<_>>>()?;
+        self.plan.run(tensors)
+    }
+
+    /// The proof of whatever was computed.
+    fn assemble(&self, inputs: &[&NamedTensor], results: &[Arc<TractTensor>]) -> Result<Proof> {
         let by_name: HashMap<&str, _> =
             self.exposed.iter().map(String::as_str).zip(results.iter()).collect();
         let value = |name: &str| {
@@ -96,7 +125,7 @@ impl Prover {
         }
         Ok(Proof {
             model: self.model.graph().model().digest(),
-            inputs: ordered.iter().map(|input| (input.name.clone(), input.shape.clone())).collect(),
+            inputs: inputs.iter().map(|input| (input.name.clone(), input.shape.clone())).collect(),
             outputs,
             transcript,
             operations,

@@ -1,0 +1,77 @@
+//! The models that a command is about, with the registry of their package.
+
+use std::path::{Path, PathBuf};
+
+use nomopoly_build::cargo_project::Project;
+use nomopoly_build::registry::Registry;
+
+use crate::arguments::PackageArguments;
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Models and where their operations are.
+pub struct Subjects {
+    pub models: Vec<PathBuf>,
+    pub registry: Registry,
+}
+
+/// A model that was named alone is a path like any other, and its registry is the one of the
+/// global option. With a package, paths start from its folder, and the registry is its `ops/`
+/// unless the option says otherwise; without a model, all that its sources name are meant.
+///
+/// # Errors
+/// When there is no such package, or its sources name no model.
+pub fn subjects(
+    model: Option<&Path>,
+    package: &PackageArguments,
+    context: &Context,
+) -> Result<Subjects, Failure> {
+    if let (Some(model), None) = (model, &package.package) {
+        return Ok(Subjects { models: vec![model.to_owned()], registry: context.registry()? });
+    }
+    let project = project(package)?;
+    let folder = shortened(project.folder());
+    let models: Vec<PathBuf> = match model {
+        Some(model) => vec![folder.join(model)],
+        None => project.models().iter().map(|model| folder.join(model)).collect(),
+    };
+    if models.is_empty() {
+        return Err(Failure::problem(
+            format!("the sources of package `{}` name no model", project.name),
+            "give the path of an ONNX file, or use #[nomopoly::model(\"...\")] in the package",
+        ));
+    }
+    let mut names: Vec<_> = models.iter().filter_map(|model| model.file_name()).collect();
+    names.sort_unstable();
+    if let Some(twins) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Failure::problem(
+            format!("package `{}` names two models {}", project.name, twins[0].to_string_lossy()),
+            "registries record models by file name: rename one",
+        ));
+    }
+    let registry = context.registry_of(&folder)?;
+    Ok(Subjects { models, registry })
+}
+
+/// The package of the option, else the one around the current folder.
+///
+/// # Errors
+/// When there is none, or several and none was named.
+pub fn project(package: &PackageArguments) -> Result<Project, Failure> {
+    let here = std::env::current_dir().map_err(Failure::io("find", Path::new(".")))?;
+    Project::find(&here, package.package.as_deref()).map_err(|error| {
+        Failure::problem(
+            error.to_string(),
+            "run it in a folder of a Cargo package, give -p NAME in a workspace, or name a model",
+        )
+    })
+}
+
+/// A path relative to the current folder where that is shorter: what people want to read.
+fn shortened(folder: &Path) -> PathBuf {
+    let here = std::env::current_dir().ok();
+    match here.as_deref().and_then(|here| folder.strip_prefix(here).ok()) {
+        Some(relative) => relative.to_owned(),
+        None => folder.to_owned(),
+    }
+}
