@@ -1,0 +1,7 @@
+//~ setup: empty
+//~ error: this crate's build script compiles no model
+//~ at: "models/dense.onnx"
+#[nomopoly::model("models/dense.onnx")]
+pub struct Dense;
+
+fn main() {}
