@@ -1,7 +1,7 @@
 //! What the verifiers accept and refuse, on 20,000 inputs a case that training never saw: the nine
 //! kinds and the demo model's operations, beside the baseline perceptron.
 //!
-//! `cargo bench --bench accuracy [-- SAMPLES]`
+//! `cargo bench --bench accuracy [-- SAMPLES [NAME..]]`
 //!
 //! Rows: honest runs rejected (four runtimes' roundings, scales 0, 10⁻³, 1 and 10³, and ONNX Runtime
 //! where `scripts/conformance.sh` has made its virtual environment), the five cases, weights rounded
@@ -41,6 +41,10 @@ fn significant(w: f32, dropped: u32) -> f32 {
 fn main() {
     let samples: usize =
         std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(20_000);
+    let only: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--") && argument.parse::<usize>().is_err())
+        .collect();
     println!("Errors in {samples} samples a case, with exact one-sided 95 % upper bounds:\n");
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/conformance/venv/bin/python");
     if !python.is_file() {
@@ -49,6 +53,7 @@ fn main() {
     let mut models: Vec<(String, Vec<u8>)> =
         support::kinds().into_iter().map(|s| (s.name.to_owned(), s.bytes)).collect();
     models.push(("demo".into(), demo::model(0)));
+    models.retain(|(name, _)| only.is_empty() || only.contains(name));
     for (name, bytes) in models {
         for architecture in [Architecture::Residual, Architecture::Mlp] {
             let folder = tempfile::tempdir().expect("a temporary folder");

@@ -199,9 +199,15 @@ impl Config {
         let budget = environment.budget.unwrap_or(self.budget);
         let mut directives = Directives::new();
         let paths = self.paths(environment, &mut directives)?;
+        for lock in lookup::lock_files(environment).iter().filter(|lock| lock.is_file()) {
+            directives.file(lock);
+        }
         let output = output::Output::open(&environment.out_dir)?;
         let key = self.key(mode, &paths);
-        if let Some(manifest) = output.unchanged(&key, environment, &mut directives) {
+        // Locked means that every hash is checked each time.
+        if mode != Mode::Locked
+            && let Some(manifest) = output.unchanged(&key, environment, &mut directives)
+        {
             return Ok(Outcome { manifest, directives });
         }
 

@@ -112,7 +112,8 @@ impl Output {
     }
 }
 
-/// Hash of the key, of the files' contents and of the lock files of the crate's registries.
+/// Hash of the key, of the files' contents and of the lock files of the crate's registries, which
+/// may not have been there before.
 fn hash(key: &str, environment: &Environment, files: &[PathBuf]) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(key.as_bytes());

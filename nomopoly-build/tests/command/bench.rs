@@ -47,7 +47,12 @@ impl Ran {
 /// The command, in a folder.
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-nomopoly"));
-    command.current_dir(folder).env_remove("NOMOPOLY_REGISTRY").stdin(Stdio::null());
+    command
+        .current_dir(folder)
+        .env_remove("NOMOPOLY_REGISTRY")
+        // Nobody's own cache takes part.
+        .env("NOMOPOLY_CACHE", folder.join("cache"))
+        .stdin(Stdio::null());
     command
 }
 
@@ -88,11 +93,18 @@ impl Bench {
     }
 
     pub fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.join(name), bytes).unwrap();
+        let path = self.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
     }
 
     pub fn run<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> Ran {
-        Ran::new(command(self.path()).args(arguments).output().unwrap())
+        self.run_in("", arguments)
+    }
+
+    /// In a folder below.
+    pub fn run_in<I: IntoIterator<Item: AsRef<OsStr>>>(&self, folder: &str, arguments: I) -> Ran {
+        Ran::new(command(&self.join(folder)).args(arguments).output().unwrap())
     }
 }
 

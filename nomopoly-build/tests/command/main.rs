@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | `bench.rs` | a compiled demo model to work on, running the command |
 //! | `results.rs` | what the subcommands print when all is well |
+//! | `packages.rs` | packages and workspaces, `-p` |
 //! | `proofs.rs` | proofs and inputs that are damaged, foreign or do not fit |
 //! | `registries.rs` | damaged and impossible registries, interruption |
 #![cfg(feature = "cli")]
 #![forbid(unsafe_code)]
 
 mod bench;
+mod packages;
 mod proofs;
 mod registries;
 mod results;

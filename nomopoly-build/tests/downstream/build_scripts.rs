@@ -107,7 +107,10 @@ fn registries_are_asked_in_their_order_and_locked_never_trains() {
         fs::remove_dir_all(place_of("out/nomopoly")).unwrap();
         fs::rename(place_of("cache"), place_of(folder)).unwrap();
         let registry = named.then(|| place_of("named"));
-        ready(&place.run(&Environment { registry, ..locked.clone() }));
+        let outcome = place.run(&Environment { registry, ..locked.clone() });
+        ready(&outcome);
+        let lock = place_of(folder).join("nomopoly.lock");
+        assert!(outcome.directives.files.contains(&lock), "{outcome:?}");
         assert_eq!(entries(&place_of(folder)).len(), 2);
         fs::rename(place_of(folder), place_of("cache")).unwrap();
     }

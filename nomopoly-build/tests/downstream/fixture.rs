@@ -23,17 +23,28 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    pub fn new(name: &str) -> Self {
+    /// A folder for a crate of this name, without the crate.
+    pub fn empty(name: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("nomopoly-downstream-").tempdir().unwrap();
         let cache = folder.path().join("cache");
-        let fixture = Self { name: name.to_owned(), folder, cache };
+        fs::create_dir(folder.path().join(name)).unwrap();
+        Self { name: name.to_owned(), folder, cache }
+    }
+
+    pub fn new(name: &str) -> Self {
+        let fixture = Self::empty(name);
+        fs::remove_dir(fixture.path("")).unwrap();
         let new = ["new", "--quiet", "--vcs", "none", "--bin", name];
         run(fixture.command("cargo").current_dir(fixture.folder.path()).args(new));
         let said = run(fixture.nomopoly().args(["init", "--path"]).arg(checkout()));
         assert!(said.contains("added dependency nomopoly"), "{said}");
-        // The same versions of everything, without a network.
-        fs::copy(checkout().join("Cargo.lock"), fixture.path("Cargo.lock")).unwrap();
+        fixture.copy_lock();
         fixture
+    }
+
+    /// The same versions of everything, without a network.
+    pub fn copy_lock(&self) {
+        fs::copy(checkout().join("Cargo.lock"), self.path("Cargo.lock")).unwrap();
     }
 
     /// A path in the crate.
@@ -72,6 +83,11 @@ impl Fixture {
     pub fn cargo<const N: usize>(&self, arguments: [&str; N]) -> Command {
         let mut command = self.command(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         command.args(arguments);
+        // A packaged crate names versions; they are not on crates.io, but here.
+        for (name, folder) in [("nomopoly", ""), ("nomopoly-build", "nomopoly-build")] {
+            let patch = format!("patch.crates-io.{name}.path={:?}", checkout().join(folder));
+            command.arg("--config").arg(patch);
+        }
         command
     }
 

@@ -86,7 +86,9 @@ impl Manifest {
                 let folder =
                     if package == CRATE { checkout.clone() } else { checkout.join(package) };
                 let path = folder.to_str().ok_or(InitError::NotUtf8 { path: folder.clone() })?;
-                Value::from(InlineTable::from_iter([("path", path)]))
+                // Without a version the crate could not be packaged.
+                let version = env!("CARGO_PKG_VERSION");
+                Value::from(InlineTable::from_iter([("path", path), ("version", version)]))
             }
         };
         let there = |table: &&&str| self.document.contains_key(table);

@@ -122,9 +122,14 @@ fn a_checkout_is_named_by_path() {
     plan(&new.path("Cargo.toml"), &new.path("Cargo.toml"), &source).unwrap().apply().unwrap();
     new.check();
     let text = new.read("Cargo.toml");
-    assert!(text.contains("nomopoly = { path = \"/opt/it's here/nomopoly\" }\n"), "{text}");
-    let build = "nomopoly-build = { path = \"/opt/it's here/nomopoly/nomopoly-build\" }\n";
-    assert!(text.contains(build) || cfg!(windows), "{text}");
+    let version = env!("CARGO_PKG_VERSION");
+    let line =
+        format!("nomopoly = {{ path = \"/opt/it's here/nomopoly\", version = \"{version}\" }}\n");
+    assert!(text.contains(&line), "{text}");
+    let build = format!(
+        "nomopoly-build = {{ path = \"/opt/it's here/nomopoly/nomopoly-build\", version = \"{version}\" }}\n"
+    );
+    assert!(text.contains(&build) || cfg!(windows), "{text}");
 }
 
 #[test]
