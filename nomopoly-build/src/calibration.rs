@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use nomopoly_runtime::NamedTensor;
 use nomopoly_runtime::onnx::Graph;
-use nomopoly_runtime::{NamedTensor, TensorData};
 
 use crate::arrays::read_npz;
 use crate::error::{Error, Result};
@@ -61,8 +61,9 @@ impl Calibration {
             let tensor = NamedTensor {
                 name: info.name.clone(),
                 shape: info.shape.clone(),
-                data: slice(&array.data, start, len).ok_or_else(|| {
-                    wrong(format!("array `{}` has an unsupported element type", info.name))
+                // The length was compared above.
+                data: array.data.part(start, len).ok_or_else(|| {
+                    wrong(format!("array `{}` is shorter than its shape says", info.name))
                 })?,
             };
             tensor.check(info.dtype, &info.shape).map_err(|error| wrong(error.to_string()))?;
@@ -70,18 +71,4 @@ impl Calibration {
         }
         Ok(sample)
     }
-}
-
-fn slice(data: &TensorData, start: usize, len: usize) -> Option<TensorData> {
-    macro_rules! part {
-        ($($variant:ident),*) => {
-            match data {
-                $(TensorData::$variant(values) => {
-                    Some(TensorData::$variant(values.get(start..start + len)?.to_vec()))
-                })*
-                _ => None,
-            }
-        };
-    }
-    part!(F32, F64, I8, I16, I32, I64, U8, U16, U32, U64, Bool)
 }

@@ -11,6 +11,7 @@ pub fn compile(
     model: &Path,
     options: &CompileOptions,
     inputs: &BTreeMap<String, Vec<usize>>,
+    calibration: Option<&Path>,
 ) -> String {
     let mut command = "cargo nomopoly compile".to_owned();
     if !package.is_empty() {
@@ -20,6 +21,9 @@ pub fn compile(
     for (name, shape) in inputs {
         let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
         command.push_str(&format!(" --input {}", quoted(&format!("{name}={}", shape.join(",")))));
+    }
+    if let Some(data) = calibration {
+        command.push_str(&format!(" --calibration {}", quoted(&data.to_string_lossy())));
     }
     let fast = CompileOptions::fast();
     let base = if options.test_samples == fast.test_samples && options.patience == fast.patience {
@@ -67,13 +71,14 @@ mod tests {
     fn only_what_differs_is_said_and_words_are_quoted() {
         let none = BTreeMap::new();
         let path = Path::new("models/a b.onnx");
-        let command = compile("", path, &CompileOptions::default(), &none);
+        let command = compile("", path, &CompileOptions::default(), &none, None);
         assert_eq!(command, "cargo nomopoly compile 'models/a b.onnx'");
         let options = CompileOptions { seed: 3, ..CompileOptions::fast() };
         let inputs = BTreeMap::from([("x".to_owned(), vec![1, 3])]);
         assert_eq!(
-            compile("digits", Path::new("m.onnx"), &options, &inputs),
-            "cargo nomopoly compile -p digits m.onnx --input x=1,3 --preset fast --seed 3"
+            compile("digits", Path::new("m.onnx"), &options, &inputs, Some(Path::new("d.npz"))),
+            "cargo nomopoly compile -p digits m.onnx --input x=1,3 --calibration d.npz \
+             --preset fast --seed 3"
         );
     }
 }

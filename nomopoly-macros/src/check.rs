@@ -54,7 +54,13 @@ pub fn check(input: &Input, environment: &Environment) -> Checked {
     match find(&path, environment, &mut checked.manifest) {
         Err(problem) => checked.problem = Some(problem),
         Ok(model) => {
-            checked.interface = model.interface;
+            match model.interface.as_ref().map_or(Ok(()), sound) {
+                Ok(()) => checked.interface = model.interface,
+                Err(problem) => {
+                    checked.problem = Some(problem);
+                    return checked;
+                }
+            }
             match model.status {
                 BuildStatus::Ready { model, bundle, external } => {
                     checked.source = Source::Ready { model, bundle, external };
@@ -135,6 +141,23 @@ fn read(json: &[u8], file: &Path) -> Result<BuildManifest, String> {
         ));
     }
     serde_json::from_value(value).map_err(damaged)
+}
+
+/// The element types that typed tensors have, as the manifest spells them.
+const ELEMENTS: [&str; 11] =
+    ["f32", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "bool"];
+
+/// Whether code can be written for an interface: a manifest may have been edited.
+fn sound(interface: &ModelInterface) -> Result<(), String> {
+    let mut tensors = interface.inputs.iter().chain(&interface.outputs);
+    match tensors.find(|tensor| !ELEMENTS.contains(&tensor.dtype.as_str())) {
+        None => Ok(()),
+        Some(tensor) => Err(format!(
+            "the build script's manifest was edited: `{}` has element type {:?}\nrun `cargo clean` \
+             and build again",
+            tensor.name, tensor.dtype
+        )),
+    }
 }
 
 /// A path without `.` parts.

@@ -77,12 +77,18 @@ pub fn expand(input: &Input, checked: &Checked) -> TokenStream {
             #vis const OPERATIONS: &'static [::nomopoly::Guarantee] =
                 <Self as ::nomopoly::Model>::OPERATIONS;
 
-            /// The host's side: see [`nomopoly::Prover::new`].
+            /// The host's side.
+            ///
+            /// # Errors
+            /// See [`nomopoly::Prover::new`].
             #vis fn prover() -> ::nomopoly::Result<::nomopoly::Prover<Self>> {
                 ::nomopoly::Prover::new()
             }
 
-            /// The application's side, with a fresh key: see [`nomopoly::Verifier::new`].
+            /// The application's side, with a fresh key.
+            ///
+            /// # Errors
+            /// See [`nomopoly::Verifier::new`].
             #vis fn verifier(
                 key: ::nomopoly::VerifierKey,
             ) -> ::nomopoly::Result<::nomopoly::Verifier<Self>> {
@@ -90,6 +96,9 @@ pub fn expand(input: &Input, checked: &Checked) -> TokenStream {
             }
 
             /// The guarantee of one operation, by the name of its output or by its position.
+            ///
+            /// # Errors
+            /// See [`nomopoly::Model::guarantee`].
             #vis fn op<'a>(
                 operation: impl ::core::convert::Into<::nomopoly::OperationIndex<'a>>,
             ) -> ::nomopoly::Result<&'static ::nomopoly::Guarantee> {
@@ -155,7 +164,7 @@ fn tensor_type(tensor: &TensorInterface) -> TokenStream {
             quote!(::nomopoly::D<#size>)
         }
     });
-    quote!(::nomopoly::Tensor<#element, (#(#dimensions,)*)>)
+    quote!(::nomopoly::Tensor<::core::primitive::#element, (#(#dimensions,)*)>)
 }
 
 /// 32 bytes; a digest that is none becomes zeros, which no model has.

@@ -70,17 +70,19 @@ impl Parse for Arguments {
                 break;
             }
             let name: Ident = input.parse().map_err(|e| syn::Error::new(e.span(), OPTIONS))?;
-            let twice = if name == "embed" { embed.is_some() } else { device.is_some() };
+            let twice = match name.to_string().as_str() {
+                "embed" => {
+                    input.parse::<Token![=]>()?;
+                    embed.replace(input.parse::<LitBool>()?.value).is_some()
+                }
+                "device" => {
+                    input.parse::<Token![=]>()?;
+                    device.replace(device_of(&input.parse()?)?).is_some()
+                }
+                _ => return Err(syn::Error::new(name.span(), OPTIONS)),
+            };
             if twice {
                 return Err(syn::Error::new(name.span(), format!("`{name}` is given twice")));
-            }
-            input.parse::<Token![=]>()?;
-            if name == "embed" {
-                embed = Some(input.parse::<LitBool>()?.value);
-            } else if name == "device" {
-                device = Some(device_of(&input.parse()?)?);
-            } else {
-                return Err(syn::Error::new(name.span(), OPTIONS));
             }
         }
         let device = device.unwrap_or(Device::Cpu);
@@ -144,6 +146,7 @@ mod tests {
             ("path = \"a\"", unit(), "expected the path"),
             ("\"m\", 3", unit(), "embed = false"),
             ("\"m\", color = 3", unit(), "embed = false"),
+            ("\"m\", device = \"cpu\", color = 3", unit(), "embed = false"),
             ("\"m\", embed = 3", unit(), "boolean"),
             ("\"m\", embed = true, embed = true", unit(), "given twice"),
             ("\"m\", device = \"tpu\"", unit(), "metal"),

@@ -19,9 +19,10 @@ impl VerifierKey {
     /// # Errors
     /// [`Error::Random`] when the operating system has none to give.
     pub fn random() -> Result<Self> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|error| Error::Random(error.to_string()))?;
-        Ok(Self(bytes))
+        // Filled in place, so that no copy is left on the stack.
+        let mut key = Self([0; 32]);
+        getrandom::fill(&mut key.0).map_err(|error| Error::Random(error.to_string()))?;
+        Ok(key)
     }
 
     /// A key from bytes that the caller keeps secret.

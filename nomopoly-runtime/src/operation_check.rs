@@ -80,6 +80,7 @@ impl Verdict {
 }
 
 /// The verifier of one operation, with its secret vectors expanded and the weights contracted.
+#[derive(Clone)]
 pub struct OperationVerifier {
     compiled: CompiledOperation,
     contracted: Option<Contracted>,

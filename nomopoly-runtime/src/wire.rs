@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 /// One kind of envelope.
 pub(crate) struct Format {
@@ -22,7 +23,9 @@ const HEADER: usize = 8 + 4 + 32;
 
 impl Format {
     pub fn seal(&self, body: &impl Serialize) -> Result<Vec<u8>, String> {
+        // It may be a key.
         let body = postcard::to_stdvec(body).map_err(|error| error.to_string())?;
+        let body = Zeroizing::new(body);
         let mut bytes = Vec::with_capacity(HEADER + body.len());
         bytes.extend_from_slice(self.magic);
         bytes.extend_from_slice(&self.schema.to_le_bytes());

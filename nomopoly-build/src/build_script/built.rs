@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use nomopoly_manifest::{BuildStatus, BuiltModel, CompileOptions, ModelInterface};
+use nomopoly_runtime::Error as RuntimeError;
 use nomopoly_runtime::bundle::Bundle;
 use nomopoly_runtime::onnx::{Graph, Model};
 
@@ -18,7 +19,7 @@ use super::output::Output;
 use crate::command_line;
 use crate::error::{Error, Result};
 use crate::plan::ModelPlan;
-use crate::registry::{ARTEFACT, LOCK_FILE, Registry};
+use crate::registry::{ARTEFACT, Registry};
 
 /// A model and the files that it was made from.
 pub struct Built {
@@ -33,8 +34,10 @@ pub fn same_name(path: &Path, paths: &[PathBuf]) -> Vec<String> {
     twins.map(|twin| shown(twin)).collect()
 }
 
+/// The path with `/` between its parts.
 fn shown(path: &Path) -> String {
-    path.to_string_lossy().replace('\\', "/")
+    let text = path.to_string_lossy();
+    if cfg!(windows) { text.replace('\\', "/") } else { text.into_owned() }
 }
 
 impl Built {
@@ -57,7 +60,9 @@ pub struct Building<'a> {
     pub environment: &'a Environment,
     pub options: &'a CompileOptions,
     pub mode: Mode,
-    pub deadline: Instant,
+    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only training takes time"))]
+    pub deadline: Option<Instant>,
+    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only training takes time"))]
     pub budget: Duration,
     pub output: &'a Output,
 }
@@ -77,7 +82,11 @@ impl Building<'_> {
             files.push(file.clone());
         }
         let model = self.try_model(path, &file, inputs, calibration, &mut files, directives);
-        let model = model.unwrap_or_else(|error| failed(path, error.to_string()));
+        let model = model.unwrap_or_else(|error| failed(path, self.explained(path, error)));
+        if matches!(model.status, BuildStatus::Missing { .. } | BuildStatus::Failed { .. }) {
+            // Whatever mends it may be a file that nobody knows of yet.
+            files.push(self.output.absent());
+        }
         Built { model, files }
     }
 
@@ -92,7 +101,8 @@ impl Building<'_> {
     ) -> Result<BuiltModel> {
         let model = Arc::new(Model::load(file)?);
         let external = external(&model, file)?;
-        files.extend(calibration.map(|path| self.environment.manifest_dir.join(path)));
+        let data = calibration.map(|path| self.environment.manifest_dir.join(path));
+        files.extend(data.filter(|path| path.is_file()));
         files.extend(external.iter().map(|(_, path)| PathBuf::from(path)));
         let graph = Graph::bind(model, inputs)?;
         let built = |status, interface: Result<ModelInterface, String>| match interface {
@@ -112,13 +122,13 @@ impl Building<'_> {
         let mut reason = String::new();
         if !missing.is_empty() && self.mode == Mode::Auto {
             let name = format!("{}: {}", self.environment.package, shown(path));
-            match self.train(&graph, &name, &lookup, calibration, &mut warn) {
-                Ok(registry) => {
-                    (found, missing) = self.find_all(&plan, &lookup.and(registry), &mut warn)?;
-                    reason = "training did not make them".to_owned();
-                }
-                Err(error) => reason = error,
-            }
+            let registry = self.writable(&mut warn);
+            reason = self
+                .train(&graph, &name, &registry, &lookup, calibration, &mut warn)
+                .err()
+                .unwrap_or_else(|| "training did not make them".to_owned());
+            // Also after a failure: what was finished is there.
+            (found, missing) = self.find_all(&plan, &lookup.and(registry), &mut warn)?;
         } else if !missing.is_empty() {
             reason = format!("NOMOPOLY_MODE is {}, which never trains", self.mode);
         }
@@ -130,9 +140,6 @@ impl Building<'_> {
         }
         let interface = interface(&graph, &metrics);
         if !missing.is_empty() {
-            // The command writes here: until it has, every build looks again, because Cargo runs
-            // a build script whose file is absent each time.
-            files.push(self.environment.manifest_dir.join("ops").join(LOCK_FILE));
             let status = BuildStatus::Missing {
                 operations: missing,
                 reason,
@@ -141,6 +148,7 @@ impl Building<'_> {
                     path,
                     self.options,
                     inputs,
+                    calibration.map(PathBuf::as_path),
                 ),
             };
             return Ok(built(status, interface));
@@ -185,17 +193,35 @@ impl Building<'_> {
         Ok((found, missing))
     }
 
-    /// Trains what the registries lack, into the user's cache or, where that cannot be written,
-    /// into `OUT_DIR`. Says where, or why not.
+    /// What is wrong, with the way out that a build script has.
+    fn explained(&self, path: &Path, error: Error) -> String {
+        match error {
+            Error::Runtime(RuntimeError::UnboundDimension { input, symbol, example, .. }) => {
+                format!(
+                    "dimension `{symbol}` of input `{input}` is not bound; bind it in build.rs with \
+                 Config::new().input({:?}, {input:?}, [{}])",
+                    shown(path),
+                    example.replace(',', ", ")
+                )
+            }
+            error => error.to_string(),
+        }
+    }
+
+    /// Trains what the registries lack, into `registry`.
+    ///
+    /// # Errors
+    /// In words, why not everything was trained.
     #[cfg(feature = "train")]
     fn train(
         &self,
         graph: &Graph,
         name: &str,
+        registry: &Registry,
         lookup: &Lookup,
         calibration: Option<&PathBuf>,
         warn: &mut dyn FnMut(String),
-    ) -> Result<Registry, String> {
+    ) -> Result<(), String> {
         if !super::optimised() {
             warn(
                 "training without optimisation is about twenty times slower; add to Cargo.toml: \
@@ -203,11 +229,11 @@ impl Building<'_> {
                     .to_owned(),
             );
         }
-        let registry = self.writable(warn);
-        let mut compiler = crate::Compiler::new(registry.clone())
-            .options(self.options.clone())
-            .deadline(self.deadline)
-            .record_as(name);
+        let mut compiler =
+            crate::Compiler::new(registry.clone()).options(self.options.clone()).record_as(name);
+        if let Some(deadline) = self.deadline {
+            compiler = compiler.deadline(deadline);
+        }
         for other in lookup.registries() {
             compiler = compiler.also_in(other.clone());
         }
@@ -217,7 +243,7 @@ impl Building<'_> {
             compiler = compiler.calibration(data);
         }
         match compiler.compile_graph(graph) {
-            Ok(_) => Ok(registry),
+            Ok(_) => Ok(()),
             Err(Error::OutOfTime) => Err(format!(
                 "the budget of {} s was spent (NOMOPOLY_BUDGET or Config::budget set it); what was \
                  finished is kept",
@@ -228,14 +254,20 @@ impl Building<'_> {
     }
 
     #[cfg(not(feature = "train"))]
+    fn writable(&self, _: &mut dyn FnMut(String)) -> Registry {
+        Registry::open(self.output.registry())
+    }
+
+    #[cfg(not(feature = "train"))]
     fn train(
         &self,
         _: &Graph,
         _: &str,
+        _: &Registry,
         _: &Lookup,
         _: Option<&PathBuf>,
         _: &mut dyn FnMut(String),
-    ) -> Result<Registry, String> {
+    ) -> Result<(), String> {
         Err("this nomopoly-build was built without its feature `train`".to_owned())
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nomopoly_manifest::{BuildStatus, BuiltModel};
 
-use super::environment::{Mode, VARIABLES};
+use super::environment::VARIABLES;
 
 /// Lines for Cargo, collected so that callers who are no build script can look at them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,10 +16,6 @@ pub struct Directives {
 }
 
 impl Directives {
-    pub(super) fn new() -> Self {
-        Self::default()
-    }
-
     pub(super) fn file(&mut self, path: &Path) {
         if !self.files.iter().any(|file| file == path) {
             self.files.push(path.to_owned());
@@ -35,14 +31,10 @@ impl Directives {
 
     /// A model that is not ready is a warning too, for it may have no attribute that would
     /// report it.
-    pub(super) fn status(&mut self, model: &BuiltModel, mode: Mode) {
+    pub(super) fn status(&mut self, model: &BuiltModel) {
         let path = &model.path;
         match &model.status {
-            BuildStatus::Ready { .. } => {}
-            BuildStatus::Stub { reason } if mode != Mode::Stub => {
-                self.warn(format!("{path}: {reason}"));
-            }
-            BuildStatus::Stub { .. } => {}
+            BuildStatus::Ready { .. } | BuildStatus::Stub { .. } => {}
             BuildStatus::Missing { operations, reason, command } => self.warn(format!(
                 "{path}: {} operation(s) are not compiled: {reason}; run `{command}`",
                 operations.len()
@@ -53,7 +45,7 @@ impl Directives {
 
     /// The lines as Cargo reads them.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec!["cargo::rerun-if-changed=build.rs".to_owned()];
+        let mut lines = vec![];
         // A line break would end the line for Cargo.
         let files = self.files.iter().map(|path| path.to_string_lossy().into_owned());
         let files = files.filter(|path| !path.contains(['\n', '\r']));
@@ -85,7 +77,7 @@ mod tests {
 
     #[test]
     fn every_line_is_one_line() {
-        let mut directives = Directives::new();
+        let mut directives = Directives::default();
         directives.file(Path::new("a b/é.onnx"));
         directives.file(Path::new("odd\nname"));
         directives.warn("two\n  lines");

@@ -45,8 +45,15 @@ impl fmt::Display for Mode {
 }
 
 /// The variables that are read, so that Cargo builds again when one changes.
-pub(super) const VARIABLES: [&str; 5] =
-    ["NOMOPOLY_MODE", "NOMOPOLY_REGISTRY", "NOMOPOLY_CACHE", "NOMOPOLY_BUDGET", "DOCS_RS"];
+pub(super) const VARIABLES: [&str; 6] = [
+    "NOMOPOLY_MODE",
+    "NOMOPOLY_REGISTRY",
+    "NOMOPOLY_CACHE",
+    "NOMOPOLY_BUDGET",
+    "DOCS_RS",
+    // Where the platform's cache folder is.
+    "XDG_CACHE_HOME",
+];
 
 /// Where a build script runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +66,7 @@ pub struct Environment {
     pub package: String,
     /// `NOMOPOLY_MODE`, or [`Mode::Stub`] where `DOCS_RS` is set.
     pub mode: Option<Mode>,
-    /// `NOMOPOLY_REGISTRY`.
+    /// `NOMOPOLY_REGISTRY`, absolute.
     pub registry: Option<PathBuf>,
     /// The user's cache: `NOMOPOLY_CACHE`, else the platform's folder. `None` where there is
     /// none to be had.
@@ -99,13 +106,21 @@ impl Environment {
                 wrong("NOMOPOLY_BUDGET", format!("expected a number of seconds, got `{budget}`"))
             })
         });
+        // Cargo runs build scripts in the package's folder, people run cargo elsewhere.
+        let folder = |name: &str| match get(name).map(PathBuf::from) {
+            Some(path) if path.is_relative() => Err(wrong(
+                name,
+                format!("{} is relative; builds need an absolute path", path.display()),
+            )),
+            path => Ok(path),
+        };
         Ok(Self {
             manifest_dir: required("CARGO_MANIFEST_DIR")?.into(),
             out_dir: required("OUT_DIR")?.into(),
             package: text("CARGO_PKG_NAME").unwrap_or_default(),
             mode,
-            registry: get("NOMOPOLY_REGISTRY").map(PathBuf::from),
-            cache: get("NOMOPOLY_CACHE").map(PathBuf::from).or_else(super::cache_folder),
+            registry: folder("NOMOPOLY_REGISTRY")?,
+            cache: folder("NOMOPOLY_CACHE")?.or_else(super::cache_folder),
             budget: budget.transpose()?,
         })
     }
@@ -135,9 +150,13 @@ mod tests {
         assert_eq!(with("DOCS_RS", "1").unwrap().mode, Some(Mode::Stub));
         let budget = with("NOMOPOLY_BUDGET", "1.5").unwrap().budget;
         assert_eq!(budget, Some(Duration::from_millis(1500)));
-        for (name, value) in
-            [("NOMOPOLY_MODE", "fast"), ("NOMOPOLY_BUDGET", "-1"), ("NOMOPOLY_BUDGET", "soon")]
-        {
+        for (name, value) in [
+            ("NOMOPOLY_MODE", "fast"),
+            ("NOMOPOLY_BUDGET", "-1"),
+            ("NOMOPOLY_BUDGET", "soon"),
+            ("NOMOPOLY_REGISTRY", "ops"),
+            ("NOMOPOLY_CACHE", "../cache"),
+        ] {
             let error = with(name, value).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(value), "{error}");
         }

@@ -50,7 +50,9 @@ pub fn interface(
             name: info.name.clone(),
             dtype: dtype.to_owned(),
             shape: info.shape.clone(),
-            batch: symbol.is_some_and(|symbol| symbols.contains(&symbol)),
+            // Bound to more than one sample, the batch is as fixed as any other dimension.
+            batch: info.shape.first() == Some(&1)
+                && symbol.is_some_and(|symbol| symbols.contains(&symbol)),
         })
     };
     let inputs = graph.inputs().iter();

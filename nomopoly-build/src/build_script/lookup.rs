@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use etcetera::BaseStrategy as _;
 
+use nomopoly_manifest::ARTEFACT_SCHEMA;
+
 use super::environment::{Environment, Mode};
 use crate::error::Result;
 use crate::plan::PlannedNode;
@@ -13,7 +15,8 @@ use crate::registry::{LOCK_FILE, Registry};
 /// The user's cache of compiled operations on this platform.
 pub fn cache_folder() -> Option<PathBuf> {
     let strategy = etcetera::choose_base_strategy().ok()?;
-    Some(strategy.cache_dir().join("nomopoly").join("ops"))
+    // Versions of Nomopoly that cannot read each other's artefacts keep out of each other's way.
+    Some(strategy.cache_dir().join("nomopoly").join(format!("ops-v{ARTEFACT_SCHEMA}")))
 }
 
 /// The registries that are there.
@@ -23,10 +26,10 @@ pub struct Lookup {
 
 impl Lookup {
     /// A registry whose lock cannot be read (damaged, another schema version) is left out with
-    /// the reason as a warning, except in locked mode.
+    /// the reason as a warning; in locked mode, only the user's cache is.
     ///
     /// # Errors
-    /// In locked mode, for a registry that cannot be read.
+    /// In locked mode, for a registry of the crate that cannot be read.
     pub fn new(
         environment: &Environment,
         mode: Mode,
@@ -34,10 +37,11 @@ impl Lookup {
     ) -> Result<Self> {
         let mut registries = vec![];
         for folder in folders(environment) {
+            let shared = environment.cache.as_ref() == Some(&folder);
             let registry = Registry::open(folder);
             match registry.read_lock() {
                 Ok(_) => registries.push(registry),
-                Err(error) if mode == Mode::Locked => return Err(error.into()),
+                Err(error) if mode == Mode::Locked && !shared => return Err(error.into()),
                 Err(error) => warn(format!("this registry is not used: {error}")),
             }
         }
@@ -55,14 +59,19 @@ impl Lookup {
         warn: &mut dyn FnMut(String),
     ) -> Result<Option<&Registry>> {
         for registry in &self.registries {
-            let recorded = registry.read_lock()?.entries.remove(&node.entry);
-            if recorded.is_none_or(|recorded| recorded.id != node.id.to_string()) {
-                continue;
+            let id = node.id.to_string();
+            if registry.is_compiled(&node.entry, &id)?.is_some() {
+                return Ok(Some(registry));
             }
-            match registry.verify_entry(&node.entry) {
-                Ok(()) => return Ok(Some(registry)),
-                Err(error) if mode == Mode::Locked => return Err(error.into()),
-                Err(error) => warn(format!("this entry is not used: {error}")),
+            // Not there, or damaged: then it is said how.
+            let recorded = registry.read_lock()?.entries.remove(&node.entry);
+            if recorded.is_some_and(|recorded| recorded.id == id)
+                && let Err(error) = registry.verify_entry(&node.entry)
+            {
+                if mode == Mode::Locked {
+                    return Err(error.into());
+                }
+                warn(format!("this entry is not used: {error}"));
             }
         }
         Ok(None)

@@ -80,6 +80,7 @@ pub struct Outcome {
 }
 
 impl Config {
+    /// No models, default options.
     pub fn new() -> Self {
         Self {
             models: vec![],
@@ -197,8 +198,16 @@ impl Config {
         self.options.validate()?;
         let mode = environment.mode.or(self.mode).unwrap_or_default();
         let budget = environment.budget.unwrap_or(self.budget);
-        let mut directives = Directives::new();
+        let mut directives = Directives::default();
         let paths = self.paths(environment, &mut directives)?;
+        for path in self.inputs.keys().chain(self.calibration.keys()) {
+            if !paths.contains(path) {
+                directives.warn(format!(
+                    "Config::input or Config::calibration names {}, which is no model of this crate",
+                    path.display()
+                ));
+            }
+        }
         for lock in lookup::lock_files(environment).iter().filter(|lock| lock.is_file()) {
             directives.file(lock);
         }
@@ -210,16 +219,20 @@ impl Config {
         {
             return Ok(Outcome { manifest, directives });
         }
+        // From here on files are replaced: what the last build left must not be taken for whole.
+        output.forget()?;
+        let before = output.hash_models(environment, &paths);
 
         let building = Building {
             environment,
             options: &self.options,
             mode,
-            deadline: start + budget,
+            // No deadline where the budget is longer than clocks go.
+            deadline: start.checked_add(budget),
             budget,
             output: &output,
         };
-        let mut models = vec![];
+        let (mut models, mut inputs) = (vec![], vec![]);
         for path in &paths {
             let twins = built::same_name(path, &paths);
             let built = if twins.is_empty() {
@@ -228,10 +241,9 @@ impl Config {
             } else {
                 Built::twin(path, &twins)
             };
-            directives.status(&built.model, mode);
-            for file in built.files {
-                directives.file(&file);
-            }
+            directives.status(&built.model);
+            built.files.iter().for_each(|file| directives.file(file));
+            inputs.extend(built.files);
             models.push(built.model);
         }
         let manifest = BuildManifest {
@@ -239,7 +251,11 @@ impl Config {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             models,
         };
-        output.write(&key, environment, &manifest, &directives)?;
+        output.write_manifest(&manifest)?;
+        // A model that was saved in the meantime is looked at again.
+        if output.hash_models(environment, &paths) == before {
+            output.write_fingerprint(&key, environment, inputs, &directives)?;
+        }
         Ok(Outcome { manifest, directives })
     }
 
@@ -264,6 +280,13 @@ impl Config {
             for source in &found.sources {
                 directives.file(source);
             }
+            // Where new targets and modules may appear.
+            for place in ["Cargo.toml", "src", "tests", "examples", "benches"] {
+                let place = environment.manifest_dir.join(place);
+                if place.exists() {
+                    directives.file(&place);
+                }
+            }
             if found.models.is_empty() {
                 directives.warn(
                     "no #[nomopoly::model(\"...\")] was found in this crate's sources: nothing to \
@@ -286,7 +309,8 @@ impl Config {
     }
 }
 
-/// The optimisation level that this crate was built with.
-pub(crate) fn optimised() -> bool {
+/// Whether this crate was built with optimisation.
+#[cfg(feature = "train")]
+fn optimised() -> bool {
     env!("NOMOPOLY_OPT_LEVEL") != "0"
 }

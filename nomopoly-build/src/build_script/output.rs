@@ -17,10 +17,12 @@ pub struct Output {
     folder: PathBuf,
 }
 
-/// From what the manifest was made: while none of it changes, it need not be made again.
+/// From what the manifest was made: while none of it changes, it need not be made again. Sources are
+/// not part of it, only the models that they name: an edited source costs a search, no more.
 #[derive(Serialize, Deserialize)]
 struct Fingerprint {
     hash: String,
+    /// Model files, external data, calibration data.
     files: Vec<PathBuf>,
     warnings: Vec<String>,
 }
@@ -42,7 +44,6 @@ impl Output {
     }
 
     /// Where operations are compiled when there is no other place.
-    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only training writes there"))]
     pub fn registry(&self) -> PathBuf {
         self.folder.join("ops")
     }
@@ -88,21 +89,42 @@ impl Output {
         Some(manifest)
     }
 
-    /// Writes the manifest, then what it was made from: a build that is killed between the two
-    /// starts anew.
-    pub fn write(
+    /// Removes the fingerprint: a build that is killed from here on starts anew.
+    pub fn forget(&self) -> Result<()> {
+        let path = self.folder.join(FINGERPRINT);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::Io { action: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A path that never exists: where Cargo is told of it, it runs the build script every time.
+    pub fn absent(&self) -> PathBuf {
+        self.folder.join("again")
+    }
+
+    /// Hash of the model files as they are now.
+    pub fn hash_models(&self, environment: &Environment, paths: &[PathBuf]) -> String {
+        let files: Vec<PathBuf> =
+            paths.iter().map(|path| environment.manifest_dir.join(path)).collect();
+        hash("", environment, &files)
+    }
+
+    pub fn write_manifest(&self, manifest: &BuildManifest) -> Result<()> {
+        let name = Path::new(MANIFEST_PATH).file_name().unwrap_or_default();
+        write(&self.folder.join(name), &json(serde_json::to_vec_pretty(manifest))?)
+    }
+
+    /// Writes from what the manifest, which is in its place, was made.
+    pub fn write_fingerprint(
         &self,
         key: &str,
         environment: &Environment,
-        manifest: &BuildManifest,
+        files: Vec<PathBuf>,
         directives: &Directives,
     ) -> Result<()> {
-        let json = |value: serde_json::Result<Vec<u8>>| {
-            value.map_err(|error| Error::Build(format!("cannot write the manifest: {error}")))
-        };
-        let name = Path::new(MANIFEST_PATH).file_name().unwrap_or_default();
-        write(&self.folder.join(name), &json(serde_json::to_vec_pretty(manifest))?)?;
-        let files = directives.files.clone();
         let fingerprint = Fingerprint {
             hash: hash(key, environment, &files),
             files,
@@ -110,6 +132,10 @@ impl Output {
         };
         write(&self.folder.join(FINGERPRINT), &json(serde_json::to_vec(&fingerprint))?)
     }
+}
+
+fn json(value: serde_json::Result<Vec<u8>>) -> Result<Vec<u8>> {
+    value.map_err(|error| Error::Build(format!("cannot write the manifest: {error}")))
 }
 
 /// Hash of the key, of the files' contents and of the lock files of the crate's registries, which

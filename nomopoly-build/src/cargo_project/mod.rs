@@ -5,7 +5,7 @@
 pub mod init;
 pub mod references;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 
@@ -30,31 +30,44 @@ impl Project {
     /// # Errors
     /// [`Error::Build`] when there is no package, or several and none was named.
     pub fn find(folder: &Path, package: Option<&str>) -> Result<Self> {
+        let mut projects = match package {
+            Some(_) => Self::members(folder)?,
+            None => Self::around(folder)?,
+        };
+        let names: Vec<&str> = projects.iter().map(|project| project.name.as_str()).collect();
+        let names = names.join(", ");
+        if let Some(name) = package {
+            projects.retain(|project| project.name == name);
+        }
+        match (projects.len(), projects.pop()) {
+            (1, Some(project)) => Ok(project),
+            (0, _) => Err(Error::Build(match package {
+                Some(name) => format!("no package `{name}` in this workspace; it has {names}"),
+                None => "this workspace has no packages".to_owned(),
+            })),
+            _ => Err(Error::Build(format!("which package is meant? Give -p with one of {names}"))),
+        }
+    }
+
+    /// The package whose folder `folder` is in; in none, every package of the workspace.
+    ///
+    /// # Errors
+    /// [`Error::Build`] with what Cargo says, for example that there is no `Cargo.toml`.
+    pub fn around(folder: &Path) -> Result<Vec<Self>> {
+        let projects = Self::members(folder)?;
+        let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let folder = canonical(folder);
+        let around =
+            projects.iter().filter(|project| folder.starts_with(canonical(project.folder())));
+        // The innermost, where packages lie in each other's folders.
+        let innermost = around.max_by_key(|project| project.manifest.as_os_str().len()).cloned();
+        Ok(innermost.map_or(projects, |project| vec![project]))
+    }
+
+    fn members(folder: &Path) -> Result<Vec<Self>> {
         let metadata = metadata(folder, None)?;
-        let packages: Vec<&Package> = metadata.workspace_packages();
-        let names = || {
-            let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
-            names.join(", ")
-        };
-        let found = match package {
-            Some(name) => packages.iter().find(|package| package.name.as_str() == name),
-            None => {
-                let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-                let around = packages.iter().filter(|package| {
-                    package.manifest_path.parent().is_some_and(|p| folder.starts_with(p))
-                });
-                // The innermost, where packages lie in each other's folders.
-                let around = around.max_by_key(|package| package.manifest_path.as_str().len());
-                around.or(if packages.len() == 1 { packages.first() } else { None })
-            }
-        };
-        let found = found.ok_or_else(|| {
-            Error::Build(match package {
-                Some(name) => format!("no package `{name}` in this workspace; it has {}", names()),
-                None => format!("which package is meant? Give -p with one of {}", names()),
-            })
-        })?;
-        Ok(Self::new(found, &metadata))
+        let packages = metadata.workspace_packages();
+        Ok(packages.into_iter().map(|package| Self::new(package, &metadata)).collect())
     }
 
     fn new(package: &Package, metadata: &Metadata) -> Self {
@@ -77,7 +90,9 @@ impl Project {
     pub fn models(&self) -> Vec<PathBuf> {
         let mut models: Vec<PathBuf> = vec![];
         for reference in references::find(&self.targets).models {
-            let path = PathBuf::from(reference.path);
+            // The same model however it is written.
+            let parts = Path::new(&reference.path).components();
+            let path: PathBuf = parts.filter(|part| !matches!(part, Component::CurDir)).collect();
             if !models.contains(&path) {
                 models.push(path);
             }

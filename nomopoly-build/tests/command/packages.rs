@@ -36,9 +36,13 @@ fn the_models_of_a_package_are_compiled_into_its_folder() {
     let cached = bench.run_in("a", ["compile", "--preset", "fast", "--format", "json"]);
     let json = cached.says(0, &[]).json();
     assert_eq!(json["models"].as_array().unwrap().len(), 2);
+    // And at the root of the workspace, where every package counts that names models.
+    bench.run(["check"]).says(0, &["2 models", "`a/ops`", "no problems"]);
     // A model that changed is named, and nothing is trained.
     bench.write("a/two.onnx", &demo::model(3));
-    bench.run(["check", "-p", "a"]).says(1, &["two.onnx", "has changed", "cargo nomopoly compile"]);
+    for arguments in [&["check", "-p", "a"][..], &["check"]] {
+        bench.run(arguments).says(1, &["has changed", "cargo nomopoly compile -p a two.onnx"]);
+    }
 }
 
 #[test]
@@ -51,6 +55,8 @@ fn a_package_that_is_not_there_or_names_no_model_says_so() {
     let alone = Bench::bare();
     alone.run(["compile"]).says(1, &["could not find `Cargo.toml`", "name a model"]);
     alone.run(["init"]).says(1, &["could not find `Cargo.toml`"]);
+    bench.write("Cargo.toml", b"[workspace\n");
+    bench.run(["check"]).says(1, &["Cargo.toml"]);
     // Outside a package, the registry alone is checked.
     alone.run(["check"]).says(0, &["0 entries", "no problems"]);
 }

@@ -127,6 +127,33 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let proven = host.prove_each(&input)?;
     println!("batch {} reports; whole: {error}", verifier.verify_each(&input, &proven)?.len());
 
+    // One operation's score, also of one that the whole-model check recomputes.
+    let sample = &input.samples()?[2];
+    let (hidden, proof) = host.op("hidden")?.prove(&[sample.x.as_slice()])?;
+    assert!(verifier.op("hidden")?.verify(&[sample.x.as_slice()], &hidden, &proof)?.accepted());
+    let (mut y, proof) = host.op(1)?.prove(&[&hidden])?;
+    assert!(verifier.op(1)?.verify(&[&hidden], &y, &proof)?.accepted());
+    y[0] += 0.1;
+    assert!(!verifier.op("y")?.verify(&[&hidden], &y, &proof)?.accepted());
+    assert!(verifier.op("z").unwrap_err().to_string().contains("hidden, y"));
+    assert!(verifier.op(7).is_err() && verifier.op("y")?.verify(&[], &y, &proof).is_err());
+
+    // Proofs that arrive as bytes.
+    let sent = proven[0].to_bytes()?;
+    let refused = |bytes: &[u8]| nomopoly::Proven::<Batch>::from_bytes(bytes).unwrap_err().to_string();
+    assert!(refused(&sent[..sent.len() - 1]).contains("checksum"), "{}", refused(&sent[..9]));
+    let foreign = nomopoly::Proven::<Odd>::from_bytes(&sent).unwrap_err().to_string();
+    assert!(foreign.contains("another model"), "{foreign}");
+    let edited = |edit: fn(&mut nomopoly::Proof)| {
+        let mut proof = proven[0].proof().clone();
+        edit(&mut proof);
+        refused(&proof.to_bytes().unwrap())
+    };
+    assert!(edited(|p| p.outputs[0].name = "z".into()).contains("outputs are [\"z\"]"));
+    assert!(edited(|p| p.outputs[0].shape = vec![4, 1]).contains("[4, 1]"));
+    assert!(edited(|p| p.operations[0].vector[0] = f32::NAN).contains("not finite"));
+    assert!(edited(|p| p.operations.truncate(0)).contains("0 proof vectors"));
+
     let expanded = nomopoly::Verifier::<Batch>::expand(&VerifierKey::random()?)?;
     let light = nomopoly::Verifier::<Batch>::from_expanded(&expanded)?;
     light.verify(&input.samples()?[1], &proven[1])?;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use candle_core::Device;
+use nomopoly_manifest::OperationKind;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use tract_onnx::pb;
@@ -28,6 +29,7 @@ const FORMAT: Format = Format { magic: b"NMPXPKEY", schema: 1 };
 const WHAT: &str = "the expanded key";
 
 /// A verifier key expanded for one model, as bytes. Secret: it is wiped on drop and never printed.
+/// (The tensors of a verifier that was made from it are not wiped: candle owns their memory.)
 ///
 /// It holds no weights of sketched operations, only k random combinations of their output channels;
 /// but operations that are checked by recomputing (too small for a sketch, or not linear) stay in
@@ -61,9 +63,11 @@ struct Expanded {
     sketch: Option<Sketch>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 struct Sketch {
+    #[zeroize(skip)]
     inputs: Vec<String>,
+    #[zeroize(skip)]
     operation: Weightless,
     vectors: Array,
     weights: Array,
@@ -106,19 +110,14 @@ impl ExpandedKey {
             operations.push(Expanded { output, artefact: compiled.artefact.to_bytes()?, sketch });
         }
         let cut = cut_graph(model)?;
-        let mut body = Body {
+        let body = Body {
             outline: model.outline().clone(),
             graph: cut.proto.encode_to_vec(),
             graph_inputs: cut.inputs,
             graph_outputs: cut.outputs,
             operations,
         };
-        let sealed = FORMAT.seal(&body);
-        for sketch in body.operations.iter_mut().filter_map(|expanded| expanded.sketch.as_mut()) {
-            sketch.vectors.values.zeroize();
-            sketch.weights.values.zeroize();
-        }
-        sealed.map(Self).map_err(|reason| Error::Stored { what: WHAT, reason })
+        FORMAT.seal(&body).map(Self).map_err(|reason| Error::Stored { what: WHAT, reason })
     }
 
     /// The bytes, to be kept as secret as a key. The caller wipes copies.
@@ -159,21 +158,37 @@ impl ExpandedKey {
                 operations.push(OperationVerifier::new(compiled, &key, device)?);
                 continue;
             };
-            let linear = sketch.operation.operation(device)?;
+            let spec = artefact.header.operation.clone();
+            let linear = sketch.operation.operation(&spec, device)?;
             let contracted = Contracted {
                 vectors: sketch.vectors.to_tensor("secret vectors", device)?,
                 weights: sketch.weights.to_tensor("contracted weights", device)?,
             };
             let header = &artefact.header;
             let k = header.sketches as usize;
-            if contracted.vectors.dims() != [linear.features(), k] {
+            // f·r keeps the input's side of f: kernels [k, C_in, taps] or matrices [.., K, k].
+            let dims = contracted.weights.dims();
+            let fits = match spec.kind {
+                OperationKind::Conv => dims.len() == 3 && dims[0] == k,
+                _ => dims.len() >= 2 && dims[dims.len() - 2..] == [linear.reduction(), k],
+            };
+            if contracted.vectors.dims() != [linear.features(), k] || !fits {
                 return Err(unfit("its secret vectors do not fit an operation"));
             }
-            let spec = header.operation.clone();
-            let operation =
-                Operation::without_weights(spec, sketch.inputs, expanded.output, linear);
+            let (inputs, output) = (sketch.inputs.clone(), expanded.output);
+            let operation = Operation::without_weights(spec, inputs, output, linear);
             let compiled = CompiledOperation { operation: Arc::new(operation), artefact };
             operations.push(OperationVerifier::with_contracted(compiled, contracted));
+        }
+        let checked = |name: &String| {
+            operations.iter().any(|verifier| verifier.compiled().operation.output() == name)
+        };
+        let wanted = operations.iter().flat_map(|verifier| verifier.compiled().operation.inputs());
+        let wanted = wanted.chain(body.outline.outputs.iter().map(|output| &output.name));
+        if !body.outline.transcript.iter().all(|(name, _)| checked(name))
+            || !wanted.into_iter().all(|name| body.graph_outputs.contains(name))
+        {
+            return Err(unfit("it does not check everything that a proof claims"));
         }
         let cut = CutGraph { proto, inputs: body.graph_inputs, outputs: body.graph_outputs };
         Ok(Parts { outline: body.outline, operations, cut })

@@ -129,10 +129,11 @@ impl Verifier {
             let y = to_sample(operation.output(), &claimed.to_tract()?, &self.device)?;
             let p =
                 CandleTensor::from_slice(&vector.vector, (1, vector.vector.len()), &self.device)?;
-            if let Some(verdict) = verifier.verify(&x, &y, &p)?.pop() {
-                let checked_by = checked_by(verifier);
-                verdicts.insert(operation.output(), (checked_by, verdict));
-            }
+            let verdict = verifier.verify(&x, &y, &p)?.pop().ok_or_else(|| Error::Operation {
+                operation: operation.output().to_owned(),
+                reason: "it was not judged".into(),
+            })?;
+            verdicts.insert(operation.output(), (checked_by(verifier), verdict));
         }
 
         let mut operations = vec![];

@@ -32,41 +32,28 @@ pub trait Model: Sized + Send + Sync + 'static {
     /// Where the model and its compiled operations are.
     const SOURCE: Source;
 
-    /// Loads the model and its compiled operations.
+    /// Loads the model and its compiled operations, for computing on `device`.
     ///
     /// # Errors
     /// [`Error::ModelChanged`] when the file is not the one that was compiled;
     /// [`Error::NotBuilt`] in a build that only made the types (`NOMOPOLY_MODE=stub`).
-    fn load() -> Result<(Arc<CompiledModel>, Device)> {
-        let device = Self::DEVICE.open()?;
+    fn load(device: &Device) -> Result<Arc<CompiledModel>> {
         let model = match Self::SOURCE {
-            Source::Embedded { model, external, bundle } => {
-                compiled(OnnxModel::from_parts(Self::NAME, model, external)?, bundle, &device)?
+            Source::Embedded { model, external, .. } => {
+                OnnxModel::from_parts(Self::NAME, model, external)
             }
-            Source::File { path, bundle } => compiled(OnnxModel::load(path)?, bundle, &device)?,
-            Source::Unavailable { reason } => {
-                return Err(Error::NotBuilt { model: Self::NAME, reason });
-            }
+            Source::File { path, .. } => OnnxModel::load(path),
+            Source::Unavailable { reason } => Err(Error::NotBuilt { model: Self::NAME, reason }),
         };
-        Self::check(&model)?;
-        Ok((Arc::new(model), device))
+        Self::join(model?, device)
     }
 
     /// As [`Model::load`], with the model file at another path than at build time.
     ///
     /// # Errors
     /// As [`Model::load`].
-    fn load_file(path: &Path) -> Result<(Arc<CompiledModel>, Device)> {
-        let bundle = match Self::SOURCE {
-            Source::Embedded { bundle, .. } | Source::File { bundle, .. } => bundle,
-            Source::Unavailable { reason } => {
-                return Err(Error::NotBuilt { model: Self::NAME, reason });
-            }
-        };
-        let device = Self::DEVICE.open()?;
-        let model = compiled(OnnxModel::load(path)?, bundle, &device)?;
-        Self::check(&model)?;
-        Ok((Arc::new(model), device))
+    fn load_file(path: &Path, device: &Device) -> Result<Arc<CompiledModel>> {
+        Self::join(OnnxModel::load(path)?, device)
     }
 
     /// The guarantee of one operation, by the name of its output or by its position.
@@ -78,6 +65,20 @@ pub trait Model: Sized + Send + Sync + 'static {
         let names = || Self::OPERATIONS.iter().map(|guarantee| guarantee.operation);
         let position = index.position(Self::NAME, names)?;
         Ok(&Self::OPERATIONS[position])
+    }
+
+    /// The model with its compiled operations, if it is the one that the types were made from.
+    #[doc(hidden)]
+    fn join(model: OnnxModel, device: &Device) -> Result<Arc<CompiledModel>> {
+        let bundle = match Self::SOURCE {
+            Source::Embedded { bundle, .. } | Source::File { bundle, .. } => bundle,
+            Source::Unavailable { reason } => {
+                return Err(Error::NotBuilt { model: Self::NAME, reason });
+            }
+        };
+        let model = Bundle::from_bytes(bundle)?.load(model, device)?;
+        Self::check(&model)?;
+        Ok(Arc::new(model))
     }
 
     /// Whether the loaded model is the one that the types were made from.
@@ -100,12 +101,17 @@ pub trait Model: Sized + Send + Sync + 'static {
                 return stale(format!("{names:?}"), format!("{fields:?}"));
             }
         }
+        let entries = model
+            .operations()
+            .iter()
+            .map(|compiled| (compiled.operation.output(), compiled.artefact.header.entry.as_str()));
+        let stated = Self::OPERATIONS.iter().filter_map(|g| Some((g.operation, g.entry?)));
+        if !entries.clone().eq(stated.clone()) {
+            let list = |pairs: Vec<(&str, &str)>| format!("{pairs:?}");
+            return stale(list(entries.collect()), list(stated.collect()));
+        }
         Ok(())
     }
-}
-
-fn compiled(model: OnnxModel, bundle: &[u8], device: &Device) -> Result<CompiledModel> {
-    Bundle::from_bytes(bundle)?.load(model, device)
 }
 
 /// Where the parts of a model are.
@@ -131,7 +137,9 @@ pub struct Guarantee {
     pub operation: &'static str,
     /// ONNX `op_type`.
     pub kind: &'static str,
+    /// How a whole-model check treats it.
     pub checked_by: CheckedBy,
+    /// Dimensions of the node's output, outermost first.
     pub output_shape: &'static [usize],
     /// Length of the vector that a proof holds for this node; 0 where it holds none, because the
     /// verifier recomputes the node.
@@ -157,7 +165,9 @@ pub struct Guarantee {
 /// An error rate that was measured on inputs that training never saw.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measured {
+    /// Wrong judgements.
     pub errors: u64,
+    /// Of so many.
     pub samples: u64,
     /// Exact one-sided 95 % upper bound (Clopper-Pearson).
     pub upper_95: f64,
@@ -185,12 +195,15 @@ pub trait Tensors: Sized + Clone + std::fmt::Debug + PartialEq + Send + Sync + '
     /// [`Error::Shape`] when fields have different numbers of samples.
     fn samples(&self) -> Result<Vec<Self>> {
         let named = self.to_named();
+        // A typed tensor with a batch has a first dimension.
         let count = |tensor: &NamedTensor| tensor.shape.first().copied().unwrap_or(1);
         let batched = || named.iter().zip(Self::BATCHED).filter(|(_, batched)| **batched);
         let samples = batched().next().map_or(1, |(tensor, _)| count(tensor));
         if let Some((odd, _)) = batched().find(|(tensor, _)| count(tensor) != samples) {
             let mut expected = odd.shape.clone();
-            expected[0] = samples;
+            if let Some(first) = expected.first_mut() {
+                *first = samples;
+            }
             let (tensor, got) = (odd.name.clone(), odd.shape.clone());
             return Err(Error::Shape { tensor, got, expected });
         }

@@ -1,5 +1,7 @@
 //! One operation of a model, for those who want its proof or its score alone.
 
+use std::fmt;
+
 use candle_core::{Device, Tensor};
 
 use super::model::Model;
@@ -90,20 +92,20 @@ impl<'a> ProvedOperation<'a> {
 }
 
 /// The verifier of one operation.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct VerifiedOperation<'a> {
-    verifier: &'a OperationVerifier,
+    verifier: OperationVerifier,
     device: &'a Device,
 }
 
 impl<'a> VerifiedOperation<'a> {
-    pub(super) fn new(verifier: &'a OperationVerifier, device: &'a Device) -> Self {
+    pub(super) fn new(verifier: OperationVerifier, device: &'a Device) -> Self {
         Self { verifier, device }
     }
 
     /// The operation's verifier, which judges batches of candle tensors.
-    pub fn verifier(&self) -> &'a OperationVerifier {
-        self.verifier
+    pub fn verifier(&self) -> &OperationVerifier {
+        &self.verifier
     }
 
     /// Judges one claim: inputs, claimed output and proof vector, each row-major.
@@ -122,6 +124,14 @@ impl<'a> VerifiedOperation<'a> {
             operation: compiled.operation.output().to_owned(),
             reason: "it was not judged".into(),
         })
+    }
+}
+
+impl fmt::Debug for VerifiedOperation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The sketches are secret.
+        let operation = self.verifier.compiled().operation.output();
+        f.debug_struct("VerifiedOperation").field("operation", &operation).finish_non_exhaustive()
     }
 }
 

@@ -91,11 +91,12 @@ impl<M: Model> Proven<M> {
         if let Some(tensor) = proof.outputs.iter().find(|tensor| !tensor.is_finite()) {
             return Err(Error::NonFinite { tensor: tensor.name.clone() });
         }
-        if proof.outputs.len() != M::Output::FIELDS.len() {
+        let names = proof.outputs.iter().map(|tensor| tensor.name.as_str());
+        if !names.eq(M::Output::FIELDS.iter().copied()) {
             return damaged(format!(
-                "it has {} outputs, expected {}",
-                proof.outputs.len(),
-                M::Output::FIELDS.len()
+                "its outputs are {:?}, expected {:?}",
+                proof.outputs.iter().map(|tensor| &tensor.name).collect::<Vec<_>>(),
+                M::Output::FIELDS
             ));
         }
         let output = M::Output::from_named(NamedTensors(proof.outputs.clone()))?;

@@ -1,5 +1,6 @@
 //! The host's side of a typed model.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ impl<M: Model> Prover<M> {
     /// # Errors
     /// As [`Model::load`], and when tract cannot run the model.
     pub fn new() -> Result<Self> {
-        let (model, device) = M::load()?;
-        Self::of(model, device)
+        let device = M::DEVICE.open()?;
+        Self::of(M::load(&device)?, device)
     }
 
     /// As [`Prover::new`], with the model file at this path.
@@ -36,8 +37,8 @@ impl<M: Model> Prover<M> {
     /// # Errors
     /// As [`Model::load_file`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
-        let (model, device) = M::load_file(path.as_ref())?;
-        Self::of(model, device)
+        let device = M::DEVICE.open()?;
+        Self::of(M::load_file(path.as_ref(), &device)?, device)
     }
 
     fn of(model: Arc<CompiledModel>, device: Device) -> Result<Self> {
@@ -51,7 +52,8 @@ impl<M: Model> Prover<M> {
     /// # Errors
     /// As [`Prover::new`], and when the altered model cannot run.
     pub fn with_altered_weights(alter: impl FnMut(&str, &[usize], &mut [f32])) -> Result<Self> {
-        let (model, device) = M::load()?;
+        let device = M::DEVICE.open()?;
+        let model = M::load(&device)?;
         let graph = model.graph().with_altered_weights(alter)?;
         let inner = dynamic::Prover::running(model, &graph, &device)?;
         Ok(Self { inner, device, marker: PhantomData })
@@ -101,5 +103,11 @@ impl<M: Model> Prover<M> {
     /// The untyped prover.
     pub fn inner(&self) -> &dynamic::Prover {
         &self.inner
+    }
+}
+
+impl<M: Model> fmt::Debug for Prover<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prover").field("model", &M::NAME).finish_non_exhaustive()
     }
 }

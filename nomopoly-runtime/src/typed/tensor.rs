@@ -259,6 +259,12 @@ impl<T: Element, const A: usize> From<[T; A]> for Tensor<T, (D<A>,)> {
     }
 }
 
+impl<T: Element, const A: usize> From<[T; A]> for Tensor<T, (Batch,)> {
+    fn from(array: [T; A]) -> Self {
+        Self::new(array.to_vec(), vec![A])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,9 @@
 //! The verifier's side of a typed model.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Device;
 
@@ -11,12 +13,15 @@ use super::proven::Proven;
 use crate::dynamic::{self, ExpandedKey};
 use crate::key::VerifierKey;
 use crate::model::CompiledModel;
+use crate::operation_check::OperationVerifier;
 use crate::report::Report;
 use crate::{Error, Result};
 
 /// Checks proofs of the model M with one key. One verifier serves any number of threads.
 pub struct Verifier<M> {
     inner: dynamic::Verifier,
+    /// For verifiers of operations that whole-model proofs do not need; absent without weights.
+    secret: Option<(Arc<CompiledModel>, VerifierKey)>,
     device: Device,
     marker: PhantomData<fn() -> M>,
 }
@@ -27,8 +32,8 @@ impl<M: Model> Verifier<M> {
     /// # Errors
     /// As [`Model::load`], and when tract cannot run the cut model.
     pub fn new(key: VerifierKey) -> Result<Self> {
-        let (model, device) = M::load()?;
-        Self::of(&model, &key, device)
+        let device = M::DEVICE.open()?;
+        Self::of(M::load(&device)?, key, device)
     }
 
     /// As [`Verifier::new`], with the model file at this path.
@@ -36,8 +41,8 @@ impl<M: Model> Verifier<M> {
     /// # Errors
     /// As [`Model::load_file`].
     pub fn from_file(path: impl AsRef<Path>, key: VerifierKey) -> Result<Self> {
-        let (model, device) = M::load_file(path.as_ref())?;
-        Self::of(&model, &key, device)
+        let device = M::DEVICE.open()?;
+        Self::of(M::load_file(path.as_ref(), &device)?, key, device)
     }
 
     /// A verifier without the model's weights, from a key that a trusted party expanded with
@@ -56,7 +61,7 @@ impl<M: Model> Verifier<M> {
                 expected: M::DIGEST.to_string(),
             });
         }
-        Ok(Self { inner, device, marker: PhantomData })
+        Ok(Self { inner, secret: None, device, marker: PhantomData })
     }
 
     /// Expands a key for verifiers that must not or cannot hold the weights. Needs them itself.
@@ -64,13 +69,20 @@ impl<M: Model> Verifier<M> {
     /// # Errors
     /// As [`Model::load`].
     pub fn expand(key: &VerifierKey) -> Result<ExpandedKey> {
-        let (model, _) = M::load()?;
-        ExpandedKey::new(&model, key)
+        ExpandedKey::new(&*M::load(&Device::Cpu)?, key)
     }
 
-    fn of(model: &CompiledModel, key: &VerifierKey, device: Device) -> Result<Self> {
-        let inner = dynamic::Verifier::new(model, key, &device)?;
-        Ok(Self { inner, device, marker: PhantomData })
+    /// As [`Verifier::expand`], with the model file at this path.
+    ///
+    /// # Errors
+    /// As [`Model::load_file`].
+    pub fn expand_file(path: impl AsRef<Path>, key: &VerifierKey) -> Result<ExpandedKey> {
+        ExpandedKey::new(&*M::load_file(path.as_ref(), &Device::Cpu)?, key)
+    }
+
+    fn of(model: Arc<CompiledModel>, key: VerifierKey, device: Device) -> Result<Self> {
+        let inner = dynamic::Verifier::new(&model, &key, &device)?;
+        Ok(Self { inner, secret: Some((model, key)), device, marker: PhantomData })
     }
 
     /// Checks a proof against the input that the verifier gave the host.
@@ -110,19 +122,34 @@ impl<M: Model> Verifier<M> {
     /// One operation, by the name of its output or by its position in [`Model::OPERATIONS`].
     ///
     /// # Errors
-    /// [`Error::UnknownOperation`], also for nodes that the verifier recomputes by itself.
+    /// [`Error::UnknownOperation`], also for nodes without an artefact, and, of a verifier without
+    /// the weights, for operations that it recomputes.
     pub fn op<'a>(
         &self,
         operation: impl Into<OperationIndex<'a>>,
     ) -> Result<VerifiedOperation<'_>> {
         let name = M::guarantee(operation)?.operation;
         let operations = self.inner.operations();
-        let verifier = find::<M, _>(name, operations, |v| v.compiled().operation.output())?;
-        Ok(VerifiedOperation::new(verifier, &self.device))
+        let known = find::<M, _>(name, operations, |v| v.compiled().operation.output());
+        match (known, &self.secret) {
+            (Ok(verifier), _) => Ok(VerifiedOperation::new(verifier.clone(), &self.device)),
+            (Err(_), Some((model, key))) => {
+                let compiled = find::<M, _>(name, model.operations(), |c| c.operation.output())?;
+                let verifier = OperationVerifier::new(compiled.clone(), key, &self.device)?;
+                Ok(VerifiedOperation::new(verifier, &self.device))
+            }
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// The untyped verifier.
     pub fn inner(&self) -> &dynamic::Verifier {
         &self.inner
+    }
+}
+
+impl<M: Model> fmt::Debug for Verifier<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("model", &M::NAME).finish_non_exhaustive()
     }
 }

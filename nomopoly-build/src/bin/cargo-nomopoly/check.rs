@@ -1,82 +1,47 @@
 //! `check`: every recorded file against its hash, every ONNX file, and that models are compiled as
 //! they are now.
 
-use std::path::PathBuf;
-
 use candle_core::Device;
 use nomopoly_build::registry::{ARTEFACT, EntryStatus, Registry, State};
 use nomopoly_build::runtime::artefact::Artefact;
-use nomopoly_build::{export, load_compiled};
+use nomopoly_build::{Error, export, load_compiled};
 use serde_json::json;
 
 use crate::arguments::CheckArguments;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::numbers::{counted, printable};
-use crate::package::{Subjects, subjects};
+use crate::package::{Subjects, around, of_project, subjects};
 
 pub fn run(arguments: &CheckArguments, context: &Context) -> Result<(), Failure> {
-    let (models, registry) = models(arguments, context)?;
-    let entries = registry.entries()?;
-    let mut problems = vec![];
-    for entry in &entries {
-        match entry.state {
-            State::Unrecorded => context.note(&format!(
-                "`{}` is not recorded and never used; `cargo nomopoly gc` removes it",
-                entry.path.display()
-            )),
-            _ => problems.extend(entry_problem(&registry, entry)),
-        }
+    let mut total = Checked::default();
+    let mut roots = vec![];
+    for subjects in subjects_of(arguments, context)? {
+        total.registry(&subjects, context)?;
+        roots.push(subjects.registry.root().to_string_lossy().into_owned());
     }
-    for model in registry.pending()? {
-        for (node, entry) in model.nodes {
-            let known = entries.iter().any(|other| other.name == entry);
-            // An incomplete entry was reported with its files.
-            if !known {
-                problems.push(format!(
-                    "{}: node `{node}` needs the entry `{entry}`, which is missing; run `cargo \
-                     nomopoly compile` for the model",
-                    model.model
-                ));
-            }
-        }
-    }
-    for model in &models {
-        let Err(error) = load_compiled(&registry, model) else { continue };
-        let failure = Failure::from(error);
-        let message = match failure.help() {
-            Some(help) => format!("{failure}; {help}"),
-            None => failure.to_string(),
-        };
-        // A damaged entry is a problem once, not twice.
-        if !problems.contains(&message) {
-            problems.push(message);
-        }
-    }
-    let checked = entries.iter().filter(|entry| entry.state != State::Unrecorded).count();
+    let Checked { entries, models, problems } = total;
     context.result(
         || {
             json!({
-                "registry": registry.root().to_string_lossy(),
-                "entries": checked,
-                "models": models.len(),
+                "registries": &roots,
+                "entries": entries,
+                "models": models,
                 "ok": problems.is_empty(),
                 "problems": &problems,
             })
         },
         || {
             let mut text: String = problems.iter().map(|p| format!("problem: {p}\n")).collect();
-            let root = registry.root().display();
-            let mut checked = counted(checked, "entry", "entries");
-            if !models.is_empty() {
-                checked.push_str(&format!(" and {}", counted(models.len(), "model", "models")));
+            text.push_str(&counted(entries, "entry", "entries"));
+            if models > 0 {
+                text.push_str(&format!(" and {}", counted(models, "model", "models")));
             }
+            let roots: Vec<String> = roots.iter().map(|root| format!("`{root}`")).collect();
+            text.push_str(&format!(" checked in {}, ", roots.join(", ")));
             text.push_str(&match problems.len() {
-                0 => format!("{checked} checked in `{root}`, no problems\n"),
-                n => format!(
-                    "{checked} checked in `{root}`, {}\n",
-                    counted(n, "problem", "problems")
-                ),
+                0 => "no problems\n".to_owned(),
+                n => format!("{}\n", counted(n, "problem", "problems")),
             });
             printable(&text)
         },
@@ -84,16 +49,76 @@ pub fn run(arguments: &CheckArguments, context: &Context) -> Result<(), Failure>
     if problems.is_empty() { Ok(()) } else { Err(Failure::Negative) }
 }
 
-/// The models to check: the one that was named, else those of the package, where there is one.
-fn models(
-    arguments: &CheckArguments,
-    context: &Context,
-) -> Result<(Vec<PathBuf>, Registry), Failure> {
-    match subjects(arguments.model.as_deref(), &arguments.package, context) {
-        Ok(Subjects { models, registry }) => Ok((models, registry)),
-        Err(failure) if arguments.package.package.is_some() => Err(failure),
+/// What there is to check: the model or package that was named, else those around.
+fn subjects_of(arguments: &CheckArguments, context: &Context) -> Result<Vec<Subjects>, Failure> {
+    if arguments.model.is_some() || arguments.package.package.is_some() {
+        return Ok(vec![subjects(arguments.model.as_deref(), &arguments.package, context)?]);
+    }
+    match around()?.unwrap_or_default().as_slice() {
         // No package, or none with models: the registry alone.
-        Err(_) => Ok((vec![], context.registry()?)),
+        [] => Ok(vec![Subjects::registry_alone(context.registry()?)]),
+        projects => projects.iter().map(|project| of_project(project, None, context)).collect(),
+    }
+}
+
+#[derive(Default)]
+struct Checked {
+    entries: usize,
+    models: usize,
+    problems: Vec<String>,
+}
+
+impl Checked {
+    fn registry(&mut self, subjects: &Subjects, context: &Context) -> Result<(), Failure> {
+        let Subjects { models, registry, .. } = subjects;
+        let entries = registry.entries()?;
+        for entry in &entries {
+            match entry.state {
+                State::Unrecorded => context.note(&format!(
+                    "`{}` is not recorded and never used; `cargo nomopoly gc` removes it",
+                    entry.path.display()
+                )),
+                _ => self.problems.extend(entry_problem(registry, entry)),
+            }
+        }
+        for model in registry.pending()? {
+            for (node, entry) in model.nodes {
+                let known = entries.iter().any(|other| other.name == entry);
+                // An incomplete entry was reported with its files.
+                if !known {
+                    self.problems.push(format!(
+                        "{}: node `{node}` needs the entry `{entry}`, which is missing; run \
+                         `cargo nomopoly compile` for the model",
+                        model.model
+                    ));
+                }
+            }
+        }
+        for model in models {
+            let Err(error) = load_compiled(registry, model) else { continue };
+            let problem = match error {
+                Error::NotCompiled { missing, .. } => format!(
+                    "{}: not compiled: {}; run `{}`",
+                    model.display(),
+                    missing.join(", "),
+                    subjects.command(model)
+                ),
+                error => {
+                    let failure = Failure::from(error);
+                    match failure.help() {
+                        Some(help) => format!("{failure}; {help}"),
+                        None => failure.to_string(),
+                    }
+                }
+            };
+            // A damaged entry is a problem once, not twice.
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+        }
+        self.entries += entries.iter().filter(|entry| entry.state != State::Unrecorded).count();
+        self.models += models.len();
+        Ok(())
     }
 }
 

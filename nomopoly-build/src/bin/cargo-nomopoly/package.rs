@@ -13,6 +13,26 @@ use crate::failure::Failure;
 pub struct Subjects {
     pub models: Vec<PathBuf>,
     pub registry: Registry,
+    /// Name and folder of the package, where one is meant.
+    package: Option<(String, PathBuf)>,
+}
+
+impl Subjects {
+    /// No models, only a registry.
+    pub fn registry_alone(registry: Registry) -> Self {
+        Self { models: vec![], registry, package: None }
+    }
+
+    /// The command that compiles one of the models into the registry.
+    pub fn command(&self, model: &Path) -> String {
+        match &self.package {
+            None => format!("cargo nomopoly compile {}", model.display()),
+            Some((name, folder)) => {
+                let model = model.strip_prefix(folder).unwrap_or(model);
+                format!("cargo nomopoly compile -p {name} {}", model.display())
+            }
+        }
+    }
 }
 
 /// A model that was named alone is a path like any other, and its registry is the one of the
@@ -27,9 +47,21 @@ pub fn subjects(
     context: &Context,
 ) -> Result<Subjects, Failure> {
     if let (Some(model), None) = (model, &package.package) {
-        return Ok(Subjects { models: vec![model.to_owned()], registry: context.registry()? });
+        let alone = Subjects::registry_alone(context.registry()?);
+        return Ok(Subjects { models: vec![model.to_owned()], ..alone });
     }
-    let project = project(package)?;
+    of_project(&project(package)?, model, context)
+}
+
+/// The models of one package, or the one of it that was named.
+///
+/// # Errors
+/// When its sources name no model, or two of one file name.
+pub fn of_project(
+    project: &Project,
+    model: Option<&Path>,
+    context: &Context,
+) -> Result<Subjects, Failure> {
     let folder = shortened(project.folder());
     let models: Vec<PathBuf> = match model {
         Some(model) => vec![folder.join(model)],
@@ -50,7 +82,22 @@ pub fn subjects(
         ));
     }
     let registry = context.registry_of(&folder)?;
-    Ok(Subjects { models, registry })
+    Ok(Subjects { models, registry, package: Some((project.name.clone(), folder)) })
+}
+
+/// Packages that `check` goes through without being told which: the one around the current folder,
+/// else every member of the workspace, as far as their sources name models. `None` outside any.
+///
+/// # Errors
+/// When Cargo cannot read a manifest that is there.
+pub fn around() -> Result<Option<Vec<Project>>, Failure> {
+    let here = std::env::current_dir().map_err(Failure::io("find", Path::new(".")))?;
+    if !here.ancestors().any(|folder| folder.join("Cargo.toml").is_file()) {
+        return Ok(None);
+    }
+    let mut projects = Project::around(&here)?;
+    projects.retain(|project| !project.models().is_empty());
+    Ok(Some(projects))
 }
 
 /// The package of the option, else the one around the current folder.

@@ -16,7 +16,7 @@ use crate::numbers::{counted, printable};
 use crate::package::{Subjects, subjects};
 
 pub fn run(arguments: &VendorArguments, context: &Context) -> Result<(), Failure> {
-    let Subjects { models, registry } =
+    let Subjects { models, registry, .. } =
         subjects(arguments.model.as_deref(), &arguments.package, context)?;
     let cache = std::env::var_os("NOMOPOLY_CACHE").filter(|folder| !folder.is_empty());
     let cache = cache.map(Into::into).or_else(nomopoly_build::cache_folder).ok_or_else(|| {

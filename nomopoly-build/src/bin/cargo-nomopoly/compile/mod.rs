@@ -18,7 +18,7 @@ use crate::package::{Subjects, subjects};
 use progress::Progress;
 
 pub fn run(arguments: &CompileArguments, context: &Context) -> Result<(), Failure> {
-    let Subjects { models, registry } =
+    let Subjects { models, registry, .. } =
         subjects(arguments.model.as_deref(), &arguments.package, context)?;
     let options = arguments.options.options();
     let calibration = arguments.calibration.as_deref().map(Calibration::load).transpose()?;
