@@ -32,6 +32,17 @@ impl Calibration {
         Self { path: PathBuf::from("in memory"), arrays }
     }
 
+    /// Number of samples of the shortest array; 0 without arrays.
+    pub fn len(&self) -> usize {
+        let samples = self.arrays.iter().map(|array| array.shape.first().copied().unwrap_or(0));
+        samples.min().unwrap_or(0)
+    }
+
+    /// Whether there are no samples.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Sample `index`, counted round and round, as inputs of the model in its order. Sample 0 comes
     /// again when the data runs out.
     ///

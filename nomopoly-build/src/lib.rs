@@ -11,6 +11,8 @@
 
 #[cfg(feature = "train")]
 pub mod arrays;
+#[cfg(feature = "train")]
+pub mod audit;
 mod build_script;
 #[cfg(feature = "train")]
 mod calibration;

@@ -110,12 +110,37 @@ pub fn collect(
     check_stop: &dyn Fn() -> Result<()>,
 ) -> Result<Vec<Splits>> {
     let wanted = TRAIN + VALIDATION + THRESHOLD + options.test_samples as usize;
+    let mut random = random::stream(options.seed, &graph.model().digest().to_string(), "samples");
+    let mut source = |sample| match calibration {
+        Some(calibration) => calibration.sample(graph, sample),
+        None => Ok(generated(graph, &mut random)),
+    };
+    gather(graph, operations, wanted, &mut source, device, check_stop)?
+        .iter()
+        .map(|samples| Splits::new(samples, options.test_samples as usize))
+        .collect()
+}
+
+/// Runs the model on `wanted` inputs that `source` gives by their number, and collects what each
+/// operation receives: fewer samples of large operations.
+///
+/// # Errors
+/// When the model cannot be run, `source` fails, or `check_stop` says so.
+pub fn gather(
+    graph: &Graph,
+    operations: &[Arc<Operation>],
+    wanted: usize,
+    source: &mut dyn FnMut(usize) -> Result<Vec<NamedTensor>>,
+    device: &Device,
+    check_stop: &dyn Fn() -> Result<()>,
+) -> Result<Vec<Samples>> {
     let counts: Vec<usize> = operations
         .iter()
         .map(|operation| {
             let spec = operation.spec();
             let elements = spec.inputs_len() + spec.output_len();
-            if elements <= SMALL { wanted } else { (ELEMENTS / elements).clamp(FEWEST, wanted) }
+            let fewest = FEWEST.min(wanted);
+            if elements <= SMALL { wanted } else { (ELEMENTS / elements).clamp(fewest, wanted) }
         })
         .collect();
     let most = counts.iter().copied().max().unwrap_or(0);
@@ -124,7 +149,6 @@ pub fn collect(
     names.sort_unstable();
     names.dedup();
     let mut values: HashMap<&str, Vec<f32>> = HashMap::new();
-    let mut random = random::stream(options.seed, &graph.model().digest().to_string(), "samples");
     let exposed = with_outputs(graph, &names)?;
     let plan = Plan::new(graph.model().name(), &exposed.proto)?;
     let positions: HashMap<&str, usize> = exposed
@@ -143,10 +167,7 @@ pub fn collect(
     }
     for sample in 0..most {
         check_stop()?;
-        let inputs = match calibration {
-            Some(calibration) => calibration.sample(graph, sample)?,
-            None => graph.inputs().iter().map(|info| generate(info, &mut random)).collect(),
-        };
+        let inputs = source(sample)?;
         let tensors =
             inputs.iter().map(NamedTensor::to_tract).collect::<Result<Vec<_>, RuntimeError>>()?;
         let results = plan.run(tensors)?;
@@ -182,9 +203,14 @@ pub fn collect(
                 stacked.extend(shape);
                 inputs.push(Tensor::from_slice(data, stacked, device)?);
             }
-            Splits::new(&Samples { inputs }, options.test_samples as usize)
+            Ok(Samples { inputs })
         })
         .collect()
+}
+
+/// Generated inputs of a model.
+pub fn generated(graph: &Graph, random: &mut ChaCha20Rng) -> Vec<NamedTensor> {
+    graph.inputs().iter().map(|info| generate(info, random)).collect()
 }
 
 /// A generated input: standard normals for floats, small non-negative integers and coin tosses for

@@ -52,6 +52,11 @@ pub enum Error {
     ProofSchema { got: u32, expected: u32 },
     #[error("the proof is of another model: it names digest {got}, this model has {expected}")]
     OtherModel { got: String, expected: String },
+    #[error(
+        "this verifier of {model} was made from an expanded key and has no weights to contract \
+         with another one; get another expanded key from the party that holds them"
+    )]
+    CannotRotate { model: String },
     #[error("{what} is damaged or of another version: {reason}")]
     Stored { what: &'static str, reason: String },
     #[error(

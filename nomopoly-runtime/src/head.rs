@@ -43,6 +43,18 @@ impl Head {
         -largest
     }
 
+    /// Logits `[B]` of features `[B, FEATURES]`: [`Head::logit`] on tensors.
+    ///
+    /// # Errors
+    /// When the shape does not fit.
+    pub fn logits(&self, features: &Tensor) -> Result<Tensor> {
+        let device = features.device();
+        let weights: Vec<f32> = self.weights.iter().flatten().copied().collect();
+        let weights = Tensor::from_vec(weights, (FEATURES, UNITS), device)?;
+        let offsets = Tensor::from_slice(&self.offsets, (1, UNITS), device)?;
+        Ok(features.matmul(&weights)?.broadcast_add(&offsets)?.max(1)?.neg()?)
+    }
+
     /// The score, 0 to 1; accepted at 0.5 and above. Not a number is never accepted.
     pub fn score(&self, features: &FeatureVector) -> f64 {
         let logit = self.logit(features);
@@ -180,6 +192,19 @@ mod tests {
                 assert!(score <= last);
                 last = score;
             }
+        }
+    }
+
+    #[test]
+    fn the_logits_of_a_batch_are_those_of_its_rows() {
+        let mut head = step_head(10.);
+        head.weights[1][5] = 0.7;
+        head.offsets[5] = -0.3;
+        let rows = [[0.5, 0.4, 0.3, 0.2], [3., 1., 0., 2.], [0., 0., 0., 0.]];
+        let batch = Tensor::from_vec(rows.concat(), (3, FEATURES), &Device::Cpu).unwrap();
+        let logits = head.logits(&batch).unwrap().to_vec1::<f32>().unwrap();
+        for (row, logit) in rows.iter().zip(logits) {
+            assert!((head.logit(row) - f64::from(logit)).abs() < 1e-4);
         }
     }
 

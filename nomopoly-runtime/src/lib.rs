@@ -34,7 +34,9 @@ pub use error::{Error, Result};
 pub use key::VerifierKey;
 pub use model::CompiledModel;
 pub use onnx::Digest;
-pub use operation_check::{CompiledOperation, OperationVerifier, Verdict, secret_vectors};
+pub use operation_check::{
+    CompiledOperation, OperationVerifier, PreparedInputs, Verdict, secret_vectors,
+};
 pub use outline::{Outline, OutlineNode};
 pub use proof::{OperationProof, PROOF_SCHEMA, Proof};
 pub use report::{CheckedBy, OperationReport, Report};

@@ -84,7 +84,16 @@ impl Verdict {
 pub struct OperationVerifier {
     compiled: CompiledOperation,
     contracted: Option<Contracted>,
-    threshold: f64,
+    /// Smallest certified deviation of an input whose spread is 1; the deviation is proportional
+    /// to the spread.
+    certified_per_spread: f64,
+}
+
+/// A batch of inputs as one verifier sees them: everything that does not depend on a claim.
+pub struct PreparedInputs {
+    inputs: Vec<Tensor>,
+    /// Absent for the baseline, which looks at no residuals.
+    prepared: Option<Prepared>,
 }
 
 impl OperationVerifier {
@@ -94,30 +103,38 @@ impl OperationVerifier {
     /// When the artefact asks for a sketch of an operation that has none.
     pub fn new(compiled: CompiledOperation, key: &VerifierKey, device: &Device) -> Result<Self> {
         let header = &compiled.artefact.header;
-        let mut threshold = 0.;
+        let sketched = matches!(compiled.artefact.network, Network::Residual(_))
+            && header.check == Check::Sketch;
         let mut contracted = None;
-        if let Network::Residual(head) = &compiled.artefact.network {
-            threshold = head.threshold();
-            if header.check == Check::Sketch {
-                let linear = compiled.operation.linear().ok_or_else(|| Error::Artefact {
-                    artefact: header.entry.clone(),
-                    reason: "it asks for a sketch of an operation that is not linear".into(),
-                })?;
-                let vectors =
-                    secret_vectors(key, &header.id, linear.features(), header.sketches, device)?;
-                contracted = Some(linear.contract(&vectors)?);
-            }
+        if sketched {
+            let linear = compiled.operation.linear().ok_or_else(|| Error::Artefact {
+                artefact: header.entry.clone(),
+                reason: "it asks for a sketch of an operation that is not linear".into(),
+            })?;
+            let vectors =
+                secret_vectors(key, &header.id, linear.features(), header.sketches, device)?;
+            contracted = Some(linear.contract(&vectors)?);
         }
-        Ok(Self { compiled, contracted, threshold })
+        Ok(Self::assemble(compiled, contracted))
     }
 
     /// A verifier of a sketched operation whose weights someone else contracted.
     pub(crate) fn with_contracted(compiled: CompiledOperation, contracted: Contracted) -> Self {
-        let threshold = match &compiled.artefact.network {
-            Network::Residual(head) => head.threshold(),
-            Network::Mlp(_) => 0.,
+        Self::assemble(compiled, Some(contracted))
+    }
+
+    fn assemble(compiled: CompiledOperation, contracted: Option<Contracted>) -> Self {
+        let header = &compiled.artefact.header;
+        let certified_per_spread = match &compiled.artefact.network {
+            Network::Residual(head) => crate::certificate::deviation_at(
+                if contracted.is_some() { header.sketches } else { 0 },
+                head.threshold(),
+                1.,
+                f64::from(header.options.soundness_bits),
+            ),
+            Network::Mlp(_) => f64::INFINITY,
         };
-        Self { compiled, contracted: Some(contracted), threshold }
+        Self { compiled, contracted, certified_per_spread }
     }
 
     pub fn compiled(&self) -> &CompiledOperation {
@@ -127,6 +144,24 @@ impl OperationVerifier {
     /// The contracted weights, for export; secret with the key that they came from.
     pub fn contracted(&self) -> Option<&Contracted> {
         self.contracted.as_ref()
+    }
+
+    /// What can be worked out before a claim arrives. `inputs` are `[B, ...]` each.
+    ///
+    /// # Errors
+    /// When a shape does not fit.
+    pub fn prepare(&self, inputs: &[Tensor]) -> Result<PreparedInputs> {
+        let Artefact { generator, network, .. } = self.compiled.artefact.as_ref();
+        let prepared = match network {
+            Network::Residual(_) => Some(Prepared::new(
+                &self.compiled.operation,
+                generator,
+                inputs,
+                self.contracted.as_ref(),
+            )?),
+            Network::Mlp(_) => None,
+        };
+        Ok(PreparedInputs { inputs: inputs.to_vec(), prepared })
     }
 
     /// Judges claims about a batch: inputs `[B, ...]`, claimed outputs `[B, ...]`, proof vectors
@@ -140,31 +175,36 @@ impl OperationVerifier {
         output: &Tensor,
         proof: &Tensor,
     ) -> Result<Vec<Verdict>> {
-        let Artefact { generator, network, header, .. } = self.compiled.artefact.as_ref();
-        let head = match network {
-            Network::Residual(head) => head,
-            Network::Mlp(mlp) => {
-                let logits = mlp.logits(inputs, output, proof)?.flatten_all()?.to_vec1::<f32>()?;
-                // A rectifier turns NaN into 0: the claim itself is looked at.
-                let claim = output.reshape((output.dim(0)?, ()))?.abs()?.sum(1)?;
-                let finite = (claim + proof.abs()?.sum(1)?)?.to_vec1::<f32>()?;
-                let logit = |(logit, finite): (f32, f32)| {
-                    mlp_verdict(if finite.is_finite() { logit } else { f32::NAN })
-                };
-                return Ok(logits.into_iter().zip(finite).map(logit).collect());
-            }
+        self.judge(&self.prepare(inputs)?, output, proof)
+    }
+
+    /// As [`OperationVerifier::verify`], about inputs that were prepared by this verifier.
+    ///
+    /// # Errors
+    /// When a shape does not fit.
+    pub fn judge(
+        &self,
+        inputs: &PreparedInputs,
+        output: &Tensor,
+        proof: &Tensor,
+    ) -> Result<Vec<Verdict>> {
+        let (Network::Residual(head), Some(prepared)) =
+            (&self.compiled.artefact.network, &inputs.prepared)
+        else {
+            let logits = self.logits(inputs, output, proof)?.to_vec1::<f32>()?;
+            // A rectifier turns NaN into 0: the claim itself is looked at.
+            let claim = output.reshape((output.dim(0)?, ()))?.abs()?.sum(1)?;
+            let finite = (claim + proof.abs()?.sum(1)?)?.to_vec1::<f32>()?;
+            let logit = |(logit, finite): (f32, f32)| {
+                mlp_verdict(if finite.is_finite() { logit } else { f32::NAN })
+            };
+            return Ok(logits.into_iter().zip(finite).map(logit).collect());
         };
-        let operation = &self.compiled.operation;
-        let contracted = self.contracted.as_ref();
-        let prepared = Prepared::new(operation, generator, inputs, contracted)?;
-        let residual = prepared.output_residual(operation, contracted, output)?;
-        let proof_residual = proof_residual(generator, &prepared.folded, output, proof)?;
+        let (residual, proof_residual) = self.residuals(prepared, output, proof)?;
         // The maximum of a row skips NaN, its sum does not: overflow anywhere is a rejection.
         let finite = (residual.sum(1)? + proof_residual.sum(1)?)?.to_vec1::<f32>()?;
         let rows = features(&residual, &proof_residual)?.to_vec2::<f32>()?;
-        let spreads = prepared.spread(operation, output)?;
-        let sketches = if contracted.is_some() { header.sketches } else { 0 };
-        let bits = f64::from(header.options.soundness_bits);
+        let spreads = prepared.spread(&self.compiled.operation, output)?;
         Ok(rows
             .into_iter()
             .zip(finite)
@@ -173,19 +213,71 @@ impl OperationVerifier {
                 let features: FeatureVector = std::array::from_fn(|i| row[i]);
                 debug_assert_eq!(row.len(), FEATURES);
                 let score = if finite.is_finite() { head.score(&features) } else { 0. };
+                let certified = self.certified_per_spread * spread;
                 Verdict {
                     score,
                     residual: Some(f64::from(features[0]).exp_m1()),
                     proof_residual: Some(f64::from(features[2]).exp_m1()),
-                    certified_deviation: Some(crate::certificate::deviation_at(
-                        sketches,
-                        self.threshold,
-                        spread,
-                        bits,
-                    )),
+                    // A spread that is no number certifies nothing.
+                    certified_deviation: Some(if certified.is_finite() {
+                        certified
+                    } else {
+                        f64::INFINITY
+                    }),
                 }
             })
             .collect())
+    }
+
+    /// Logits `[B]` of claims, accepted at 0 and above: the head's formula on tensors, through
+    /// which gradients reach output and proof. For audits; [`OperationVerifier::judge`] decides.
+    ///
+    /// # Errors
+    /// When a shape does not fit.
+    pub fn logits(
+        &self,
+        inputs: &PreparedInputs,
+        output: &Tensor,
+        proof: &Tensor,
+    ) -> Result<Tensor> {
+        match (&self.compiled.artefact.network, self.features(inputs, output, proof)?) {
+            (Network::Residual(head), Some(features)) => head.logits(&features),
+            (Network::Mlp(mlp), _) => {
+                Ok(mlp.logits(&inputs.inputs, output, proof)?.flatten_all()?)
+            }
+            (Network::Residual(_), None) => Err(Error::Operation {
+                operation: self.compiled.operation.output().to_owned(),
+                reason: "its inputs were prepared by another verifier".into(),
+            }),
+        }
+    }
+
+    /// What the head sees of claims, `[B, FEATURES]`; `None` for the baseline.
+    ///
+    /// # Errors
+    /// When a shape does not fit.
+    pub fn features(
+        &self,
+        inputs: &PreparedInputs,
+        output: &Tensor,
+        proof: &Tensor,
+    ) -> Result<Option<Tensor>> {
+        let Some(prepared) = &inputs.prepared else { return Ok(None) };
+        let (residual, proof_residual) = self.residuals(prepared, output, proof)?;
+        Ok(Some(features(&residual, &proof_residual)?))
+    }
+
+    /// Residuals of outputs `[B, n]` and proofs `[B, proof_dim]` in rounding units.
+    fn residuals(
+        &self,
+        prepared: &Prepared,
+        output: &Tensor,
+        proof: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        let CompiledOperation { operation, artefact } = &self.compiled;
+        let residual = prepared.output_residual(operation, self.contracted.as_ref(), output)?;
+        let of_proof = proof_residual(&artefact.generator, &prepared.folded, output, proof)?;
+        Ok((residual, of_proof))
     }
 }
 

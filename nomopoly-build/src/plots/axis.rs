@@ -7,14 +7,14 @@ const LARGEST: f64 = 1e12;
 
 /// A mark on an axis. Unlabelled ones only carry a grid line.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Tick {
+pub(crate) struct Tick {
     pub value: f64,
     pub label: Option<String>,
 }
 
 /// One axis of a panel.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Axis {
+pub(crate) struct Axis {
     /// What is measured, and its unit.
     pub title: String,
     /// Both ends of the range; positive on a logarithmic axis, and never equal.
@@ -114,7 +114,7 @@ impl Axis {
 }
 
 /// The smallest and the largest finite value, or `None` without any.
-pub(super) fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
+pub(crate) fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
     values.into_iter().filter(|value| value.is_finite()).fold(None, |range, value| {
         let (low, high) = range.unwrap_or((value, value));
         Some((value.min(low), value.max(high)))

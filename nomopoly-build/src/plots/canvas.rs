@@ -10,7 +10,7 @@ use plotters::style::{FontStyle, ShapeStyle, TextStyle};
 use super::PlotError;
 
 /// A position in pixels from the upper left corner.
-pub(super) type Point = (f64, f64);
+pub(crate) type Point = (f64, f64);
 
 /// User units per pixel. plotters draws at whole coordinates; a finer grid keeps slanted dashes
 /// straight.
@@ -26,26 +26,26 @@ pub(super) const TITLE: f64 = 16.0;
 /// The palette of Okabe and Ito, which stays distinguishable under colour blindness
 /// (<https://jfly.uni-koeln.de/color/>), and greys for frames.
 pub(super) const BLACK: RGBColor = RGBColor(0, 0, 0);
-pub(super) const ORANGE: RGBColor = RGBColor(0xE6, 0x9F, 0x00);
-pub(super) const GREEN: RGBColor = RGBColor(0x00, 0x9E, 0x73);
-pub(super) const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xB2);
-pub(super) const VERMILLION: RGBColor = RGBColor(0xD5, 0x5E, 0x00);
-pub(super) const PURPLE: RGBColor = RGBColor(0xCC, 0x79, 0xA7);
+pub(crate) const ORANGE: RGBColor = RGBColor(0xE6, 0x9F, 0x00);
+pub(crate) const GREEN: RGBColor = RGBColor(0x00, 0x9E, 0x73);
+pub(crate) const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xB2);
+pub(crate) const VERMILLION: RGBColor = RGBColor(0xD5, 0x5E, 0x00);
+pub(crate) const PURPLE: RGBColor = RGBColor(0xCC, 0x79, 0xA7);
 pub(super) const FRAME: RGBColor = RGBColor(0x60, 0x60, 0x60);
 pub(super) const GRID_LINE: RGBColor = RGBColor(0xE4, 0xE4, 0xE4);
 const WHITE: RGBColor = RGBColor(0xFF, 0xFF, 0xFF);
 
 /// Lengths of strokes and gaps in pixels, alternating. Empty: a solid line.
-pub(super) type Dash = &'static [f64];
-pub(super) const SOLID: Dash = &[];
-pub(super) const DASHED: Dash = &[7.0, 4.0];
+pub(crate) type Dash = &'static [f64];
+pub(crate) const SOLID: Dash = &[];
+pub(crate) const DASHED: Dash = &[7.0, 4.0];
 pub(super) const DOTTED: Dash = &[2.0, 3.0];
-pub(super) const DASH_DOT: Dash = &[9.0, 3.0, 2.0, 3.0];
-pub(super) const LONG_DASH: Dash = &[13.0, 5.0];
+pub(crate) const DASH_DOT: Dash = &[9.0, 3.0, 2.0, 3.0];
+pub(crate) const LONG_DASH: Dash = &[13.0, 5.0];
 
 /// The shape that marks a point of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Marker {
+pub(crate) enum Marker {
     None,
     Dot,
     Ring,
@@ -60,7 +60,7 @@ pub(super) enum Marker {
 
 /// How a line is drawn.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stroke {
+pub(crate) struct Stroke {
     pub color: RGBColor,
     /// In pixels.
     pub width: f64,
@@ -70,7 +70,7 @@ pub(super) struct Stroke {
 /// How a text is drawn: centred vertically on its position (across its reading direction), and
 /// starting, centred or ending there.
 #[derive(Clone, Copy)]
-pub(super) struct Font {
+pub(crate) struct Font {
     pub size: f64,
     pub horizontal: HPos,
     pub bold: bool,
@@ -108,12 +108,12 @@ pub(super) fn text_width(text: &str, size: f64) -> f64 {
 }
 
 /// A white sheet.
-pub(super) struct Canvas<'a> {
+pub(crate) struct Canvas<'a> {
     backend: SVGBackend<'a>,
 }
 
 /// Draws a sheet of `width` x `height` pixels and returns it as SVG.
-pub(super) fn draw(
+pub(crate) fn draw(
     width: u32,
     height: u32,
     content: impl FnOnce(&mut Canvas<'_>) -> Result<(), PlotError>,

@@ -5,11 +5,11 @@
 //! out, and an empty history is drawn as empty axes.
 #![forbid(unsafe_code)]
 
-mod axis;
-mod canvas;
-mod numbers;
-mod panel;
-mod summary;
+pub(crate) mod axis;
+pub(crate) mod canvas;
+pub(crate) mod numbers;
+pub(crate) mod panel;
+pub(crate) mod summary;
 mod training;
 
 use nomopoly_manifest::{Case, Metrics};

@@ -1,7 +1,7 @@
 //! Numbers as words on a plot: short, with raised exponents.
 
 /// `10` with the exponent raised; 1 and 10 as they are.
-pub(super) fn power_of_ten(exponent: i32) -> String {
+pub(crate) fn power_of_ten(exponent: i32) -> String {
     match exponent {
         0 => "1".into(),
         1 => "10".into(),
@@ -10,7 +10,7 @@ pub(super) fn power_of_ten(exponent: i32) -> String {
 }
 
 /// A number in raised digits.
-pub(super) fn superscript(number: i32) -> String {
+pub(crate) fn superscript(number: i32) -> String {
     const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
     number
         .to_string()
@@ -23,7 +23,7 @@ pub(super) fn superscript(number: i32) -> String {
 }
 
 /// A positive number for a label, in at most three digits: `0.25`, `10⁻³`, `2.5·10⁻³`.
-pub(super) fn short_number(value: f64) -> String {
+pub(crate) fn short_number(value: f64) -> String {
     if !value.is_finite() || value <= 0.0 || (0.01..1000.0).contains(&value) {
         // Three digits are enough for a label; the exact figures are in the metrics file.
         let rounded = format!("{value:.3}");
@@ -41,7 +41,7 @@ pub(super) fn short_number(value: f64) -> String {
 
 /// The next number with three significant digits, for bounds: rounding down would claim more
 /// than was shown.
-pub(super) fn round_up(value: f64) -> f64 {
+pub(crate) fn round_up(value: f64) -> f64 {
     if !value.is_finite() || value <= 0.0 {
         return value;
     }
@@ -52,7 +52,7 @@ pub(super) fn round_up(value: f64) -> f64 {
 }
 
 /// A count with its thousands apart: `12,345`.
-pub(super) fn grouped(count: u64) -> String {
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() * 2);
     for (i, digit) in digits.chars().enumerate() {

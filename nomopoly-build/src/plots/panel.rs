@@ -19,7 +19,7 @@ const LEGEND_ROW: f64 = 16.0;
 
 /// How a series looks, and what the legend calls it.
 #[derive(Debug, Clone)]
-pub(super) struct Look {
+pub(crate) struct Look {
     pub label: String,
     pub color: RGBColor,
     pub dash: Dash,
@@ -49,14 +49,14 @@ impl Look {
 
 /// A line over the epochs.
 #[derive(Debug, Clone)]
-pub(super) struct Series {
+pub(crate) struct Series {
     pub look: Look,
     pub points: Vec<Point>,
 }
 
 /// The rectangle between the axes, in pixels.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     pub left: f64,
     pub top: f64,
     pub right: f64,
@@ -64,7 +64,7 @@ pub(super) struct Frame {
 }
 
 /// A frame with its axes.
-pub(super) struct Panel {
+pub(crate) struct Panel {
     pub frame: Frame,
     pub x: Axis,
     pub y: Axis,
@@ -170,12 +170,12 @@ pub(super) fn heading(canvas: &mut Canvas<'_>, at: Point, text: &str) -> Result<
 }
 
 /// Height that [`legend`] takes.
-pub(super) fn legend_height(looks: &[&Look], width: f64) -> f64 {
+pub(crate) fn legend_height(looks: &[&Look], width: f64) -> f64 {
     rows(&places(looks, width)) * LEGEND_ROW
 }
 
 /// Draws a legend that starts at `(left, top)` and is at most `width` wide.
-pub(super) fn legend(
+pub(crate) fn legend(
     canvas: &mut Canvas<'_>,
     looks: &[&Look],
     (left, top): Point,

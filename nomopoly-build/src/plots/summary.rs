@@ -12,7 +12,7 @@ use super::panel::{Frame, Look, Panel, heading, legend, legend_height};
 use super::{ACCEPTANCE, HEIGHT, PlotError, WIDTH, case_color};
 
 /// Certified bounds below this lie on the lower edge.
-const SMALLEST_BOUND_EXPONENT: i32 = -13;
+pub(crate) const SMALLEST_BOUND_EXPONENT: i32 = -13;
 /// A count axis starts here, so that a single sample is a bar.
 const HALF_SAMPLE: f64 = 0.5;
 const LEFT: f64 = 64.0;
@@ -294,7 +294,7 @@ fn rate_axis(sketched: bool, points: &[&DeviationPoint]) -> Axis {
 }
 
 /// Deviation and log10 of the certified bound, by deviation; -inf where the bound is 0.
-fn bounds(points: &[&DeviationPoint]) -> Vec<Point> {
+pub(crate) fn bounds(points: &[&DeviationPoint]) -> Vec<Point> {
     let mut bounds: Vec<Point> = points
         .iter()
         .map(|point| {
@@ -307,7 +307,7 @@ fn bounds(points: &[&DeviationPoint]) -> Vec<Point> {
     bounds
 }
 
-fn below_axis(log10: f64) -> bool {
+pub(crate) fn below_axis(log10: f64) -> bool {
     log10 < f64::from(SMALLEST_BOUND_EXPONENT)
 }
 
@@ -339,7 +339,7 @@ fn certified(
 
 /// The part of a piece of the bound's line that lies on the axis. Straight in logarithms, as the
 /// axes are.
-fn cut(from: Point, to: Point) -> Option<(Point, Point)> {
+pub(crate) fn cut(from: Point, to: Point) -> Option<(Point, Point)> {
     let edge = f64::from(SMALLEST_BOUND_EXPONENT);
     if !from.1.is_finite() || !to.1.is_finite() {
         // Between a bound and an exact 0 there is no line to follow.

@@ -8,6 +8,9 @@ mod judge;
 mod network;
 mod threshold;
 
+pub(crate) use fakes::{deviate, relative_deviations};
+pub(crate) use judge::elements;
+
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor, Var};
@@ -35,12 +38,11 @@ use network::{Trainable, cross_entropy};
 use threshold::HonestResiduals;
 
 /// Multiply-accumulates that the final measurement may take for each test sample that was asked for:
-/// large operations are measured on
-/// fewer samples, and say so.
+/// large operations are measured on fewer samples, and say so.
 const TEST_BUDGET: u64 = 1_000_000;
 /// Elements that one training step may hold: large operations train on fewer samples a step, each of
 /// which has thousands of positions.
-const STEP_ELEMENTS: usize = 2 << 20;
+const STEP_ELEMENTS: usize = 32 << 10;
 /// Multiply-accumulates of recomputing that one epoch may hold.
 const EPOCH_BUDGET: u64 = 160_000_000;
 /// Random errors that the curve of false acceptance may draw at each of its points.
@@ -51,7 +53,7 @@ const CURVE_TRIALS: usize = 100;
 /// the number of sketches is chosen.
 const SPREAD_RESERVE: f64 = 2.;
 /// By this the curriculum's smallest deviation shrinks after an epoch that went well.
-const CURRICULUM_STEP: f64 = 0.03;
+const CURRICULUM_STEP: f64 = 0.01;
 
 /// A trained operation with everything that is written to the registry.
 pub struct Trained {

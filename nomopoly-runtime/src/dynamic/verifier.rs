@@ -27,6 +27,8 @@ pub struct Verifier {
     plan_inputs: Vec<String>,
     plan_outputs: Vec<String>,
     device: Device,
+    /// Whether the weights are not here.
+    expanded: bool,
 }
 
 impl Verifier {
@@ -39,7 +41,7 @@ impl Verifier {
             .proved()
             .map(|compiled| OperationVerifier::new(compiled.clone(), key, device))
             .collect::<Result<Vec<_>>>()?;
-        Self::assemble(model.outline().clone(), operations, cut_graph(model)?, device)
+        Self::assemble(model.outline().clone(), operations, cut_graph(model)?, device, false)
     }
 
     /// A verifier without the weights, from a key that a trusted party expanded.
@@ -48,7 +50,7 @@ impl Verifier {
     /// When the key is of other artefacts than this version reads, or its parts do not fit.
     pub fn from_expanded(key: &ExpandedKey, device: &Device) -> Result<Self> {
         let parts = key.parts(device)?;
-        Self::assemble(parts.outline, parts.operations, parts.cut, device)
+        Self::assemble(parts.outline, parts.operations, parts.cut, device, true)
     }
 
     fn assemble(
@@ -56,11 +58,32 @@ impl Verifier {
         operations: Vec<OperationVerifier>,
         cut: CutGraph,
         device: &Device,
+        expanded: bool,
     ) -> Result<Self> {
         let plan = Plan::new(&outline.name, &cut.proto)?;
         let device = device.clone();
         let (plan_inputs, plan_outputs) = (cut.inputs, cut.outputs);
-        Ok(Self { outline, operations, plan, plan_inputs, plan_outputs, device })
+        Ok(Self { outline, operations, plan, plan_inputs, plan_outputs, device, expanded })
+    }
+
+    /// Draws the sketches anew from another key: what a verifier does after a rejection, since
+    /// answers to forgeries tell something of the key. It costs contracting the weights; the
+    /// rest of the graph stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::CannotRotate`] for a verifier that was made from an expanded key, which has no
+    /// weights to contract.
+    pub fn rotate(&mut self, key: &VerifierKey) -> Result<()> {
+        if self.expanded {
+            return Err(Error::CannotRotate { model: self.outline.name.clone() });
+        }
+        // All of them or none.
+        self.operations = self
+            .operations
+            .iter()
+            .map(|verifier| OperationVerifier::new(verifier.compiled().clone(), key, &self.device))
+            .collect::<Result<_>>()?;
+        Ok(())
     }
 
     /// Names, shapes and kinds of the model.

@@ -85,6 +85,19 @@ impl<M: Model> Verifier<M> {
         Ok(Self { inner, secret: Some((model, key)), device, marker: PhantomData })
     }
 
+    /// Goes on with another key. Honest hosts are never rejected, so a rejection means an attack or
+    /// a broken host, and answers to attacks tell something of the key: rotate after each.
+    ///
+    /// # Errors
+    /// [`Error::CannotRotate`] for a verifier that was made from an expanded key.
+    pub fn rotate(&mut self, key: VerifierKey) -> Result<()> {
+        self.inner.rotate(&key)?;
+        if let Some((_, secret)) = &mut self.secret {
+            *secret = key;
+        }
+        Ok(())
+    }
+
     /// Checks a proof against the input that the verifier gave the host.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nomopoly_build::audit::DEFAULT_SAMPLES;
 
 use crate::compile_options::{OptionArguments, number};
 
@@ -60,6 +61,8 @@ pub enum Command {
     List(ListArguments),
     /// Tell all that is known of one entry, and what it is worth
     Explain(ExplainArguments),
+    /// Measure what each proof is worth on attacks that training never saw, and write a report
+    Audit(Box<AuditArguments>),
     /// Copy a package's compiled operations from the user's cache into its ops/
     Vendor(Box<VendorArguments>),
     /// Check every file of the registry against its recorded hash, and that models are compiled
@@ -170,6 +173,43 @@ pub struct ExplainArguments {
     /// Name of an entry, the start of one, or the name of a node of a compiled model
     #[arg(value_name = "ENTRY-or-NODE")]
     pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditArguments {
+    /// The ONNX file, compiled before [default: every model that the package's sources name]
+    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub package: PackageArguments,
+    /// Trials of each cheap attack on each operation, and honest runs; 100 to 1,000,000
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SAMPLES,
+          value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    pub samples: u32,
+    /// Only these attacks, separated by commas: outputs, substituted, proofs, adaptive, whole-model,
+    /// or names that a report shows [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub attacks: Vec<String>,
+    /// Start nothing new after this many seconds; run again to go on
+    #[arg(long, value_name = "SECONDS", value_parser = |text: &str| number(text, 0., 1e9))]
+    pub budget: Option<f64>,
+    /// Seed of everything random; equal seeds give equal figures
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Real inputs: a .npz file with an array `[samples, ...]` per model input [default: generated]
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// A Python interpreter with onnxruntime and numpy, for honest runs of ONNX Runtime
+    #[arg(long, value_name = "PYTHON")]
+    pub python: Option<PathBuf>,
+    /// Train no plain perceptrons to compare with
+    #[arg(long)]
+    pub no_baseline: bool,
+    /// Folder of the report and of what was measured [default: target/nomopoly-audit/MODEL]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Pieces of work at once, 1 to 1024; figures do not depend on it [default: cores]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub jobs: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -7,11 +7,13 @@
 //! | `table.rs`, `numbers.rs` | text for people |
 //! | `package.rs`, `init.rs`, `vendor.rs` | a Cargo package and its models |
 //! | `scan.rs`, `compile/`, `registry.rs`, `explain.rs`, `check.rs` | models and the registry |
+//! | `audit/` | what proofs are worth |
 //! | `inputs.rs`, `prove.rs`, `verify.rs` | one inference |
 //! | `demo/` | everything once, with a cheating host |
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod audit;
 mod check;
 mod compile;
 mod compile_options;
@@ -63,6 +65,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
     context.watch_interrupts()?;
     match command {
         Command::Init(arguments) => init::run(&arguments, context),
+        Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Vendor(arguments) => vendor::run(&arguments, context),
         Command::Scan(arguments) => scan::run(&arguments, context),
         Command::Compile(arguments) => compile::run(&arguments, context),

@@ -1,0 +1,115 @@
+//! Measured acceptance beside the certified bound, for the errors that the bound is tight for: the
+//! same direction at every position, as large there as the position's rounding unit.
+
+use candle_core::Tensor;
+use nomopoly_manifest::DeviationPoint;
+use nomopoly_runtime::artefact::Network;
+use nomopoly_runtime::certificate::{deviation_at, log2_bound};
+use rand_distr::{Distribution, StandardNormal};
+
+use super::subject::{Scene, Subject, key};
+use super::verifiers::{Compiled, Verifier};
+use crate::error::Result;
+use crate::random;
+use crate::statistics::rate;
+
+/// Bits of the bound at which acceptance is measured: beyond, a measurement sees nothing.
+const BITS: [f64; 8] = [0.1, 0.5, 1., 2., 4., 6., 8., 10.];
+
+/// # Errors
+/// When tensor arithmetic fails or `check_stop` says so.
+pub fn agreement(
+    subject: &Subject,
+    trials: usize,
+    seed: u64,
+    check_stop: &dyn Fn() -> Result<()>,
+) -> Result<Vec<DeviationPoint>> {
+    let artefact = &subject.compiled.artefact;
+    let (Network::Residual(head), Some(linear)) = (&artefact.network, subject.linear()) else {
+        return Ok(vec![]);
+    };
+    let sketches = artefact.header.sketches;
+    if sketches == 0 {
+        return Ok(vec![]);
+    }
+    let threshold = head.threshold();
+    let verifier = Compiled { operation: subject.compiled.clone(), device: subject.device.clone() };
+    let mut points = vec![];
+    for bits in BITS {
+        let mut random =
+            random::stream(seed, &artefact.id.to_string(), &format!("audit agreement {bits}"));
+        let (mut accepted, mut tried, mut turn) = (0, 0, 0);
+        let (mut bound, mut deviation) = (0., 0.);
+        while tried < trials {
+            check_stop()?;
+            // Few claims under one key: those of one key are accepted or rejected together.
+            let size = subject.chunk_size().min(4).min(trials - tried);
+            let scene = subject.scene(turn * size, size)?;
+            turn += 1;
+            let unit = linear.sketch_unit(&scene.inputs[0])?;
+            let (error, spreads) = tight(&scene, &unit, &mut random)?;
+            // Each sample is moved as far as its own bound is of these bits.
+            let moves: Vec<f64> = spreads
+                .iter()
+                .map(|spread| deviation_at(sketches, threshold, *spread, bits))
+                .collect();
+            if moves.iter().any(|size| !size.is_finite()) {
+                tried += size;
+                continue;
+            }
+            let error = super::attacks::adaptive::scaled_each(&error, &scene.truth, &moves)?;
+            let claim = scene.claim((&scene.truth + error.reshape(scene.truth.shape())?)?)?;
+            let round = verifier.round(&key(&mut random), &scene.inputs)?;
+            accepted += round.accepts(&claim)?.iter().filter(|accepted| **accepted).count() as u64;
+            for (spread, size) in spreads.iter().zip(&moves) {
+                bound += log2_bound(sketches, threshold, *spread, *size).exp2();
+                deviation += size;
+            }
+            tried += size;
+        }
+        let n = tried.max(1) as f64;
+        points.push(DeviationPoint {
+            deviation: deviation / n,
+            certified_log2: Some((bound / n).log2()),
+            measured: rate(accepted, tried as u64),
+        });
+    }
+    points.sort_by(|a, b| b.deviation.total_cmp(&a.deviation));
+    Ok(points)
+}
+
+/// Errors `[B, ...output]` with one random direction over the features, each position's as large as
+/// its rounding unit; and the spread of each sample.
+fn tight(
+    scene: &Scene,
+    unit: &Tensor,
+    random: &mut rand_chacha::ChaCha20Rng,
+) -> Result<(Tensor, Vec<f64>)> {
+    let dims = scene.truth.dims().to_vec();
+    let axis = scene.subject.feature_axis().min(dims.len() - 1);
+    let mut shape = dims.clone();
+    shape[axis] = 1;
+    let positions: usize = shape.iter().product();
+    let unit = if unit.elem_count() == positions {
+        unit.reshape(shape.as_slice())?
+    } else {
+        unit.broadcast_as(shape.as_slice())?.contiguous()?
+    };
+    let direction: Vec<f32> = (0..dims[axis])
+        .map(|_| {
+            let value: f64 = StandardNormal.sample(random);
+            value as f32
+        })
+        .collect();
+    let mut along = vec![1; dims.len()];
+    along[axis] = dims[axis];
+    let direction = Tensor::from_vec(direction, along, scene.truth.device())?;
+    let error = unit.broadcast_mul(&direction)?;
+    let norms = |tensor: &Tensor| -> Result<Vec<f64>> {
+        let wide = tensor.to_dtype(candle_core::DType::F64)?.reshape((dims[0], ()))?;
+        Ok(wide.sqr()?.sum(1)?.sqrt()?.to_vec1::<f64>()?)
+    };
+    let spreads =
+        norms(&unit)?.into_iter().zip(norms(&scene.truth)?).map(|(unit, y)| unit / y).collect();
+    Ok((error, spreads))
+}

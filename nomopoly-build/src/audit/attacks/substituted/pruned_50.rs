@@ -1,0 +1,10 @@
+//! The smaller half of the weights is left out.
+
+use super::{altered, prune};
+use crate::audit::attacks::Substitution;
+
+pub const ATTACK: Substitution = Substitution {
+    name: "pruned-50",
+    setting: "the smallest 50 % of the weights are 0",
+    weights: |subject, _| altered(subject, |values| prune(values, 0.5)),
+};

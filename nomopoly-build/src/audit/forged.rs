@@ -1,0 +1,130 @@
+//! The cheap attacks: claims by the thousand, all of them on the same inputs under the same keys.
+
+use candle_core::Tensor;
+use nomopoly_manifest::{AttackFigures, Attacker, Family};
+use nomopoly_runtime::operations::Linear;
+
+use super::attacks::{Forgery, Substitution, forgeries, substituted};
+use super::subject::{Subject, key};
+use super::tally::{Tally, deviations};
+use super::verifiers::Judges;
+use crate::error::Result;
+use crate::random;
+
+/// An attack with what it needs and what it got.
+struct Running {
+    name: &'static str,
+    family: Family,
+    attacker: Attacker,
+    setting: &'static str,
+    kind: Kind,
+    tally: Tally,
+    stopped: bool,
+}
+
+enum Kind {
+    Forged(&'static Forgery),
+    /// The operation with other weights.
+    Substituted(Box<dyn Linear>),
+}
+
+/// Tries the named attacks, `trials` claims each.
+///
+/// # Errors
+/// When tensor arithmetic fails or `check_stop` says so.
+pub fn run(
+    subject: &Subject,
+    judges: &dyn Judges,
+    names: &[&str],
+    trials: usize,
+    seed: u64,
+    check_stop: &dyn Fn() -> Result<()>,
+) -> Result<Vec<AttackFigures>> {
+    let id = subject.compiled.artefact.id.to_string();
+    let mut attacks = vec![];
+    for forgery in forgeries().into_iter().filter(|attack| names.contains(&attack.name)) {
+        attacks.push(running(forgery.name, forgery.family, Kind::Forged(forgery)));
+    }
+    for substitution in substituted::ALL.iter().filter(|attack| names.contains(&attack.name)) {
+        if let Some(kind) = substitute(subject, substitution, seed)? {
+            attacks.push(running(substitution.name, Family::Substituted, kind));
+        }
+    }
+    let mut done = 0;
+    let mut turn = 0;
+    while done < trials {
+        check_stop()?;
+        let size = subject.chunk_size().min(trials - done);
+        let scene = subject.scene(done, size)?;
+        let keys = &mut random::stream(seed, &id, &format!("audit key {turn}"));
+        let jury = judges.jury(&key(keys), &scene.inputs)?;
+        for attack in attacks.iter_mut().filter(|attack| !attack.stopped) {
+            let claim = match &attack.kind {
+                Kind::Forged(forgery) => {
+                    let purpose = format!("audit {} {turn}", attack.name);
+                    (forgery.forge)(&scene, &mut random::stream(seed, &id, &purpose))?
+                }
+                Kind::Substituted(linear) => Some(scene.claim(linear.forward(&scene.inputs[0])?)?),
+            };
+            let Some(claim) = claim else {
+                attack.stopped = true;
+                continue;
+            };
+            let sizes = deviations(&claim.output, &scene.truth)?;
+            let proofs = attack.family == Family::Proofs;
+            attack.tally.claims(&jury.verdicts(&claim)?, &sizes, subject.min_deviation(), proofs);
+        }
+        done += size;
+        turn += 1;
+    }
+    Ok(attacks.into_iter().filter_map(figures).collect())
+}
+
+fn running(name: &'static str, family: Family, kind: Kind) -> Running {
+    let (attacker, setting) = match &kind {
+        Kind::Forged(forgery) => (forgery.attacker, forgery.setting),
+        Kind::Substituted(_) => {
+            let all = substituted::ALL.iter().find(|attack| attack.name == name);
+            (Attacker::Host, all.map_or("", |attack| attack.setting))
+        }
+    };
+    Running { name, family, attacker, setting, kind, tally: Tally::default(), stopped: false }
+}
+
+fn figures(attack: Running) -> Option<AttackFigures> {
+    if attack.tally.is_empty() {
+        return None;
+    }
+    let (accepted, deviations) = attack.tally.finish();
+    Some(AttackFigures {
+        attack: attack.name.to_owned(),
+        family: attack.family,
+        attacker: attack.attacker,
+        setting: attack.setting.to_owned(),
+        accepted,
+        deviations,
+    })
+}
+
+/// The weights that a substitution gives an operation, the same here and in a whole model.
+pub fn weights(
+    subject: &Subject,
+    substitution: &Substitution,
+    seed: u64,
+) -> Result<Option<Tensor>> {
+    if subject.linear().is_none() {
+        return Ok(None);
+    }
+    let id = subject.compiled.artefact.id.to_string();
+    let purpose = format!("audit weights {}", substitution.name);
+    let mut random = random::stream(seed, &id, &purpose);
+    (substitution.weights)(subject, &mut random).map(Some)
+}
+
+fn substitute(subject: &Subject, substitution: &Substitution, seed: u64) -> Result<Option<Kind>> {
+    let (Some(linear), Some(weights)) = (subject.linear(), weights(subject, substitution, seed)?)
+    else {
+        return Ok(None);
+    };
+    Ok(Some(Kind::Substituted(linear.with_weights(weights)?)))
+}
