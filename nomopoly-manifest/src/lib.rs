@@ -4,12 +4,17 @@
 //! the compiler wrote without linking candle or tract. Behaviour lives elsewhere.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod build;
 mod lock;
 mod metrics;
 mod operation;
 mod options;
 
+pub use audit::{
+    AUDIT_SCHEMA, Accepted, AttackFigures, Attacker, Audit, AuditSettings, CheckedHow, Defence,
+    Deviations, DriftPoint, Family, HonestFigures, OperationAudit, Skipped, WholeModelAudit,
+};
 pub use build::{
     ArtefactInterface, BuildManifest, BuildStatus, BuiltModel, MANIFEST_PATH, MANIFEST_SCHEMA,
     ModelInterface, OperationInterface, TensorInterface,
