@@ -110,3 +110,14 @@ fn gc_removes_the_audit_of_operations_that_were_replaced() {
     bench.run(["gc"]).says(0, &["removed 7 folders and 1 audit"]);
     assert!(!file.exists());
 }
+
+#[test]
+fn the_policy_that_the_readme_shows_is_one() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let shown = readme.split("```toml\n").find(|block| block.starts_with("[policy]")).unwrap();
+    let bench = Bench::compiled();
+    bench.write("nomopoly.toml", shown.split_once("```").unwrap().0.as_bytes());
+    // More than the preset's few samples can show.
+    bench.run(["check"]).says(1, &["policy max_frr is 1e-3", "policy max_far is 1e-3"]);
+}
