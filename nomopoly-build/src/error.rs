@@ -23,6 +23,8 @@ pub enum Error {
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("calibration data {path}: {reason}", path = path.display())]
     Calibration { path: PathBuf, reason: String },
+    #[error("the policy {path} cannot be used: {reason}; correct or remove it", path = path.display())]
+    Policy { path: PathBuf, reason: String },
     #[error("operation `{operation}` (entry {entry}): {reason}")]
     Operation { operation: String, entry: String, reason: String },
     #[cfg(feature = "train")]

@@ -28,6 +28,7 @@ pub mod export;
 mod plan;
 #[cfg(feature = "train")]
 pub mod plots;
+mod policy;
 #[cfg(feature = "train")]
 mod random;
 pub mod registry;
@@ -52,6 +53,7 @@ pub use nomopoly_manifest as manifest;
 pub use nomopoly_runtime as runtime;
 pub use nomopoly_runtime::DeviceChoice;
 pub use plan::{ModelPlan, PlannedNode, load_compiled};
+pub use policy::{Breach, POLICY_FILE, Policy, Violation};
 pub use prost;
 pub use scan::{ScannedNode, scan};
 #[cfg(feature = "train")]

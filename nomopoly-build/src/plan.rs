@@ -71,6 +71,8 @@ impl ModelPlan {
         let shapes = graph.inputs().iter().map(|info| (info.name.clone(), info.shape.clone()));
         LockedModel {
             digest: graph.model().digest().to_string(),
+            // Whoever records the model keeps its audit while nodes and digest stay.
+            audit: None,
             inputs: shapes.collect(),
             nodes: self.nodes.iter().map(|n| (n.node.clone(), n.entry.clone())).collect(),
         }

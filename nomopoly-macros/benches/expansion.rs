@@ -62,6 +62,7 @@ fn main() {
                 model: "/m.onnx".into(),
                 bundle: "/m.bundle".into(),
                 external: vec![],
+                ledger: None,
             },
             interface: Some(ModelInterface {
                 name: "model.onnx".into(),

@@ -41,6 +41,8 @@ pub enum Source {
         model: String,
         bundle: String,
         external: Vec<(String, String)>,
+        /// File with the guarantee ledger as one expression.
+        ledger: Option<String>,
     },
     Unavailable(String),
     #[default]
@@ -62,8 +64,8 @@ pub fn check(input: &Input, environment: &Environment) -> Checked {
                 }
             }
             match model.status {
-                BuildStatus::Ready { model, bundle, external } => {
-                    checked.source = Source::Ready { model, bundle, external };
+                BuildStatus::Ready { model, bundle, external, ledger } => {
+                    checked.source = Source::Ready { model, bundle, external, ledger };
                 }
                 BuildStatus::Stub { reason } => checked.source = Source::Unavailable(reason),
                 BuildStatus::Failed { reason } => checked.problem = Some(reason),

@@ -11,7 +11,7 @@ use crate::names;
 use crate::parse::{Device, Input};
 
 /// Version of the runtime's types that the code below is written for.
-const GENERATED_SCHEMA: u32 = 1;
+const GENERATED_SCHEMA: u32 = 2;
 
 pub fn expand(input: &Input, checked: &Checked) -> TokenStream {
     let Input { item, path, .. } = input;
@@ -36,6 +36,7 @@ pub fn expand(input: &Input, checked: &Checked) -> TokenStream {
     let digest = digest(&interface.digest);
     let operations = interface.operations.iter().map(operation);
     let source = source(&checked.source, input.embed);
+    let ledger = ledger(&checked.source);
     let device = match input.device {
         Device::Auto => quote!(Auto),
         Device::Cpu => quote!(Cpu),
@@ -67,6 +68,9 @@ pub fn expand(input: &Input, checked: &Checked) -> TokenStream {
             const OPERATIONS: &'static [::nomopoly::Guarantee] = &[#(#operations),*];
             const DEVICE: ::nomopoly::DeviceChoice = ::nomopoly::DeviceChoice::#device;
             const SOURCE: ::nomopoly::Source = #source;
+            // The figures are what was measured, however near to a known constant they come.
+            #[allow(clippy::all)]
+            const LEDGER: ::core::option::Option<&'static ::nomopoly::Ledger> = #ledger;
         }
 
         #[allow(dead_code)]
@@ -76,6 +80,10 @@ pub fn expand(input: &Input, checked: &Checked) -> TokenStream {
             /// Every node of the model in its order, with what its proof is worth.
             #vis const OPERATIONS: &'static [::nomopoly::Guarantee] =
                 <Self as ::nomopoly::Model>::OPERATIONS;
+            /// What an audit measured of every operation and of the whole model; `None` if it was
+            /// never audited.
+            #vis const LEDGER: ::core::option::Option<&'static ::nomopoly::Ledger> =
+                <Self as ::nomopoly::Model>::LEDGER;
 
             /// The host's side.
             ///
@@ -221,7 +229,7 @@ fn measured(rate: &Rate) -> TokenStream {
 
 fn source(source: &Source, embed: bool) -> TokenStream {
     match source {
-        Source::Ready { model, bundle, external } if embed => {
+        Source::Ready { model, bundle, external, .. } if embed => {
             let external = external
                 .iter()
                 .map(|(location, path)| quote!((#location, ::core::include_bytes!(#path))));
@@ -244,5 +252,15 @@ fn source(source: &Source, embed: bool) -> TokenStream {
             let reason = "its build failed";
             quote!(::nomopoly::Source::Unavailable { reason: #reason })
         }
+    }
+}
+
+/// The ledger stays in the file that the build script wrote: it may be long.
+fn ledger(source: &Source) -> TokenStream {
+    match source {
+        Source::Ready { ledger: Some(file), .. } => {
+            quote!(::core::option::Option::Some(&::core::include!(#file)))
+        }
+        _ => quote!(::core::option::Option::None),
     }
 }

@@ -30,8 +30,8 @@ use proc_macro::TokenStream;
 /// - `DigitsInput` and `DigitsOutput`: one named, typed field per input and output of the model;
 /// - `Digits::prover()`, `Digits::verifier(key)`, and `Digits::op(name or position)` for the
 ///   guarantee of one operation;
-/// - `impl nomopoly::Model for Digits`, with the model's digest and the guarantees of all
-///   operations as constants.
+/// - `impl nomopoly::Model for Digits`, with the model's digest, the guarantees of all operations
+///   and, where the model was audited, its ledger as constants.
 ///
 /// Options after the path:
 ///

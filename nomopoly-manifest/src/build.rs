@@ -42,6 +42,10 @@ pub enum BuildStatus {
         bundle: String,
         /// External data files: location as the model names it, absolute path.
         external: Vec<(String, String)>,
+        /// Absolute path of a file that holds the model's guarantee ledger as one Rust expression;
+        /// absent for models that were never audited.
+        #[serde(default)]
+        ledger: Option<String>,
     },
     /// Only the types were asked for.
     Stub { reason: String },

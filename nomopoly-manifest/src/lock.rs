@@ -30,6 +30,10 @@ impl Lock {
 pub struct LockedModel {
     /// BLAKE3 of the model, 64 hexadecimal digits.
     pub digest: String,
+    /// BLAKE3 of the model's file in `audits/`. Absent for models that were never audited as they
+    /// are recorded now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<String>,
     /// Shapes to which symbolic model inputs were bound, by input name.
     #[serde(default)]
     pub inputs: BTreeMap<String, Vec<usize>>,

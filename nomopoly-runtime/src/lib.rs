@@ -33,6 +33,7 @@ pub use dynamic::ExpandedKey;
 pub use error::{Error, Result};
 pub use key::VerifierKey;
 pub use model::CompiledModel;
+pub use nomopoly_manifest::{Attacker, CheckCost, Family};
 pub use onnx::Digest;
 pub use operation_check::{
     CompiledOperation, OperationVerifier, PreparedInputs, Verdict, secret_vectors,
@@ -42,11 +43,12 @@ pub use proof::{OperationProof, PROOF_SCHEMA, Proof};
 pub use report::{CheckedBy, OperationReport, Report};
 pub use tensor::{NamedTensor, TensorData, typed_dtype};
 pub use typed::{
-    Batch, D, Dimension, Element, Guarantee, Measured, Model, NamedTensors, OperationIndex,
+    Attack, AuditedModel, AuditedOperation, Batch, CertifiedBound, D, Dimension, Drift, Element,
+    Guarantee, HonestRuns, Ledger, Measured, Model, NamedTensors, NotRun, OperationIndex,
     ProvedOperation, Proven, Prover, Shape, Source, Tensor, Tensors, VerifiedOperation, Verifier,
 };
 
 pub use candle_core;
 
 /// Version of the code that `#[nomopoly::model]` generates against this crate.
-pub const GENERATED_SCHEMA: u32 = 1;
+pub const GENERATED_SCHEMA: u32 = 2;

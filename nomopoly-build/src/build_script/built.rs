@@ -14,11 +14,13 @@ use nomopoly_runtime::onnx::{Graph, Model};
 use super::directives::Directives;
 use super::environment::{Environment, Mode};
 use super::interface::interface;
+use super::ledger;
 use super::lookup::Lookup;
 use super::output::Output;
 use crate::command_line;
 use crate::error::{Error, Result};
 use crate::plan::ModelPlan;
+use crate::policy::{POLICY_FILE, Policy, Violation};
 use crate::registry::{ARTEFACT, Registry};
 
 /// A model and the files that it was made from.
@@ -55,6 +57,12 @@ fn failed(path: &Path, reason: String) -> BuiltModel {
     BuiltModel { path: shown(path), status: BuildStatus::Failed { reason }, interface: None }
 }
 
+/// What a policy has against a model, all of it at once.
+fn refused(violations: &[Violation]) -> String {
+    let lines: String = violations.iter().map(|violation| format!("\n{violation}")).collect();
+    format!("it is not what {POLICY_FILE} asks for:{lines}")
+}
+
 /// What all models of a crate are built with.
 pub struct Building<'a> {
     pub environment: &'a Environment,
@@ -64,6 +72,8 @@ pub struct Building<'a> {
     pub deadline: Option<Instant>,
     #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only training takes time"))]
     pub budget: Duration,
+    /// The crate's policy, or why its file cannot be used.
+    pub policy: &'a Result<Option<Policy>, String>,
     pub output: &'a Output,
 }
 
@@ -115,9 +125,17 @@ impl Building<'_> {
             return Ok(built(status, interface(&graph, &BTreeMap::new())));
         }
 
+        let policy = match self.policy {
+            Ok(policy) => policy,
+            // Before anything is trained: whoever wrote it wants to know now.
+            Err(reason) => {
+                let status = BuildStatus::Failed { reason: reason.clone() };
+                return Ok(built(status, interface(&graph, &BTreeMap::new())));
+            }
+        };
         let mut warn = |text: String| directives.warn(text);
         let plan = ModelPlan::new(&graph, self.options, &Device::Cpu)?;
-        let lookup = Lookup::new(self.environment, self.mode, &mut warn)?;
+        let mut lookup = Lookup::new(self.environment, self.mode, &mut warn)?;
         let (mut found, mut missing) = self.find_all(&plan, &lookup, &mut warn)?;
         let mut reason = String::new();
         if !missing.is_empty() && self.mode == Mode::Auto {
@@ -128,7 +146,8 @@ impl Building<'_> {
                 .err()
                 .unwrap_or_else(|| "training did not make them".to_owned());
             // Also after a failure: what was finished is there.
-            (found, missing) = self.find_all(&plan, &lookup.and(registry), &mut warn)?;
+            lookup = lookup.and(registry);
+            (found, missing) = self.find_all(&plan, &lookup, &mut warn)?;
         } else if !missing.is_empty() {
             reason = format!("NOMOPOLY_MODE is {}, which never trains", self.mode);
         }
@@ -153,11 +172,24 @@ impl Building<'_> {
             };
             return Ok(built(status, interface));
         }
+        let locked = plan.locked(&graph);
+        let audit = lookup.audit(&locked, &found, self.mode, &mut warn)?;
+        let violations = policy.as_ref().map(|policy| {
+            let nodes = plan.nodes.iter().map(|node| node.node.as_str());
+            let operations = nodes.filter_map(|node| Some((node, metrics.get(node)?)));
+            policy.violations(operations, audit.as_ref())
+        });
+        if let Some(violations) = violations.filter(|violations| !violations.is_empty()) {
+            return Ok(built(BuildStatus::Failed { reason: refused(&violations) }, interface));
+        }
         let mut artefacts = BTreeMap::new();
         for (entry, registry) in &found {
             artefacts.insert(entry.clone(), registry.read_verified(entry, ARTEFACT)?);
         }
-        let locked = plan.locked(&graph);
+        let ledger = match &audit {
+            Some(audit) => Some(utf8(&self.output.ledger(path, &ledger::expression(audit))?)?),
+            None => None,
+        };
         let bundle = Bundle {
             model: graph.model().digest(),
             inputs: locked.inputs,
@@ -168,6 +200,7 @@ impl Building<'_> {
             model: utf8(file)?,
             bundle: utf8(&self.output.bundle(path, &bundle.to_bytes()?)?)?,
             external,
+            ledger,
         };
         Ok(built(status, interface))
     }

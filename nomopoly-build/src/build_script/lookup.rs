@@ -1,11 +1,12 @@
 //! Registries in the order in which they are asked: `NOMOPOLY_REGISTRY`, the crate's `ops/`, the
 //! user's cache.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy as _;
 
-use nomopoly_manifest::ARTEFACT_SCHEMA;
+use nomopoly_manifest::{ARTEFACT_SCHEMA, Audit, LockedModel};
 
 use super::environment::{Environment, Mode};
 use crate::error::Result;
@@ -72,6 +73,37 @@ impl Lookup {
                     return Err(error.into());
                 }
                 warn(format!("this entry is not used: {error}"));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The audit of a model by the registry that all its entries come from: another one's may have
+    /// been trained on other data.
+    ///
+    /// # Errors
+    /// As [`Lookup::find`].
+    pub fn audit(
+        &self,
+        model: &LockedModel,
+        found: &BTreeMap<String, Registry>,
+        mode: Mode,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Option<Audit>> {
+        for registry in &self.registries {
+            if !found.values().all(|other| other.root() == registry.root()) {
+                continue;
+            }
+            let audit = match registry.recorded_audit_like(model) {
+                Ok(recorded) => recorded.valid(warn),
+                Err(error) if mode == Mode::Locked => return Err(error.into()),
+                Err(error) => {
+                    warn(format!("this audit is not used: {error}"));
+                    None
+                }
+            };
+            if audit.is_some() {
+                return Ok(audit);
             }
         }
         Ok(None)

@@ -7,6 +7,7 @@
 //! | `lookup.rs` | registries in their order |
 //! | `interface.rs` | what a program sees of a model |
 //! | `built.rs` | one model, from its file to its bundle |
+//! | `ledger.rs` | what an audit measured, as Rust text |
 //! | `output.rs` | files in `OUT_DIR`, and the fingerprint that spares work |
 //! | `directives.rs` | what is said to Cargo |
 
@@ -14,6 +15,7 @@ mod built;
 mod directives;
 mod environment;
 mod interface;
+mod ledger;
 mod lookup;
 mod output;
 
@@ -29,6 +31,7 @@ pub use lookup::cache_folder;
 
 use crate::cargo_project::references;
 use crate::error::{Error, Result};
+use crate::policy::Policy;
 use built::{Building, Built};
 
 /// How long a build script trains by default before it leaves the rest to the command.
@@ -211,6 +214,13 @@ impl Config {
         for lock in lookup::lock_files(environment).iter().filter(|lock| lock.is_file()) {
             directives.file(lock);
         }
+        // An absent file would make Cargo run the build script every time: a new one is seen at the
+        // next change of anything else, and by `cargo nomopoly check` at once.
+        let policy_file = Policy::file(&environment.manifest_dir);
+        if policy_file.is_file() {
+            directives.file(&policy_file);
+        }
+        let policy = Policy::load(&environment.manifest_dir).map_err(|error| error.to_string());
         let output = output::Output::open(&environment.out_dir)?;
         let key = self.key(mode, &paths);
         // Locked means that every hash is checked each time.
@@ -230,6 +240,7 @@ impl Config {
             // No deadline where the budget is longer than clocks go.
             deadline: start.checked_add(budget),
             budget,
+            policy: &policy,
             output: &output,
         };
         let (mut models, mut inputs) = (vec![], vec![]);

@@ -11,6 +11,7 @@ use super::directives::Directives;
 use super::environment::Environment;
 use super::lookup;
 use crate::error::{Error, Result};
+use crate::policy::Policy;
 
 /// `OUT_DIR/nomopoly`.
 pub struct Output {
@@ -50,13 +51,15 @@ impl Output {
 
     /// Writes the compiled operations of a model; the path where they are.
     pub fn bundle(&self, model: &Path, bytes: &[u8]) -> Result<PathBuf> {
-        let stem = model.file_stem().unwrap_or_default().to_string_lossy();
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-        let stem: String = stem.chars().map(plain).collect();
-        // Two files of one stem (`a.onnx`, `a.ort`) are two models.
-        let hash = blake3::hash(model.to_string_lossy().as_bytes()).to_hex();
-        let path = self.folder.join(format!("{stem}-{}.bundle", &hash[..8]));
+        let path = self.folder.join(format!("{}.bundle", stem(model)));
         write(&path, bytes)?;
+        Ok(path)
+    }
+
+    /// Writes the guarantee ledger of a model, an expression; the path where it is.
+    pub fn ledger(&self, model: &Path, expression: &str) -> Result<PathBuf> {
+        let path = self.folder.join(format!("ledger_{}.rs", stem(model)));
+        write(&path, expression.as_bytes())?;
         Ok(path)
     }
 
@@ -77,7 +80,10 @@ impl Output {
         let manifest: BuildManifest = serde_json::from_slice(&read(name)?).ok()?;
         let sound = manifest.schema == MANIFEST_SCHEMA
             && manifest.models.iter().all(|model| match &model.status {
-                BuildStatus::Ready { bundle, .. } => Path::new(bundle).is_file(),
+                BuildStatus::Ready { bundle, ledger, .. } => {
+                    let files = std::iter::once(bundle).chain(ledger);
+                    files.into_iter().all(|file| Path::new(file).is_file())
+                }
                 BuildStatus::Stub { .. } => true,
                 BuildStatus::Missing { .. } | BuildStatus::Failed { .. } => false,
             });
@@ -134,16 +140,28 @@ impl Output {
     }
 }
 
+/// Start of the names of a model's files.
+fn stem(model: &Path) -> String {
+    let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let stem: String = stem.chars().map(plain).collect();
+    // Two files of one stem (`a.onnx`, `a.ort`) are two models.
+    let hash = blake3::hash(model.to_string_lossy().as_bytes()).to_hex();
+    format!("{stem}-{}", &hash[..8])
+}
+
 fn json(value: serde_json::Result<Vec<u8>>) -> Result<Vec<u8>> {
     value.map_err(|error| Error::Build(format!("cannot write the manifest: {error}")))
 }
 
-/// Hash of the key, of the files' contents and of the lock files of the crate's registries, which
-/// may not have been there before.
+/// Hash of the key, of the files' contents, and of the crate's policy and the lock files of its
+/// registries, which may not have been there before.
 fn hash(key: &str, environment: &Environment, files: &[PathBuf]) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(key.as_bytes());
-    for file in files.iter().cloned().chain(lookup::lock_files(environment)) {
+    let policy = Policy::file(&environment.manifest_dir);
+    let others = lookup::lock_files(environment).into_iter().chain([policy]);
+    for file in files.iter().cloned().chain(others) {
         hasher.update(file.to_string_lossy().as_bytes());
         match fs::File::open(&file).and_then(|file| hasher.update_reader(file).map(drop)) {
             Ok(()) => hasher.update(&[1]),

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::audits::AUDITS;
 use super::transaction::{IN_USE, REPLACED, TEMPORARY};
 use super::{Registry, RegistryError, State, lock_file, name, verify};
 
@@ -23,7 +24,8 @@ impl Registry {
         self.sweep(false, false)
     }
 
-    /// [`Registry::remove_incomplete`], and also removes entries that no recorded model uses.
+    /// [`Registry::remove_incomplete`], and also removes entries that no recorded model uses, and
+    /// audits of models that are not recorded any more (as `audits/0123456789abcdef.json`).
     /// With `dry_run` nothing is changed or locked, and the names are those that would be
     /// removed. A build that is running records its model last: do not collect beside it.
     ///
@@ -62,6 +64,8 @@ impl Registry {
                 doomed.push(file);
             }
         }
+        let audits = if unused { self.unused_audits(&lock)? } else { Vec::new() };
+        doomed.extend(audits.iter().cloned());
         doomed.sort_unstable();
         if dry_run {
             return Ok(doomed);
@@ -74,8 +78,16 @@ impl Registry {
         for name in &doomed {
             let path = self.root().join(name);
             if fs::symlink_metadata(&path).is_ok() {
-                fs::remove_dir_all(&path).map_err(RegistryError::io("remove", &path))?;
+                let removed = match audits.contains(name) {
+                    true => fs::remove_file(&path),
+                    false => fs::remove_dir_all(&path),
+                };
+                removed.map_err(RegistryError::io("remove", &path))?;
             }
+        }
+        if !audits.is_empty() {
+            // Goes only if it is empty.
+            let _ = fs::remove_dir(self.root().join(AUDITS));
         }
         Ok(doomed)
     }

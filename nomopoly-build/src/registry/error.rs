@@ -103,6 +103,19 @@ pub enum RegistryError {
     Metrics { path: PathBuf, reason: String },
 
     #[error(
+        "the audit `{}` of {model} {reason}; restore it from version control, or run \
+         `cargo nomopoly audit {model}`",
+        path.display()
+    )]
+    Audit {
+        /// Name under which the model is recorded.
+        model: String,
+        path: PathBuf,
+        /// Goes on from the name of the file.
+        reason: String,
+    },
+
+    #[error(
         "ONNX files in `{}` are invalid: {}; run `cargo nomopoly compile --force`",
         path.display(), failures.join("; ")
     )]

@@ -83,24 +83,30 @@ pub(super) fn write(root: &Path, lock: &Lock) -> Result<(), RegistryError> {
     if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
     }
-    let draft = root.join(DRAFT);
+    replace(&path, &root.join(DRAFT), text.as_bytes())
+}
+
+/// Writes a file as `draft` and renames it into its place, under the file lock.
+pub(super) fn replace(path: &Path, draft: &Path, bytes: &[u8]) -> Result<(), RegistryError> {
     // Left by a crash, or put there: created anew, so that nothing is written through a link.
-    match fs::remove_file(&draft) {
+    match fs::remove_file(draft) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-            return Err(RegistryError::Io { operation: "remove", path: draft, cause });
+            return Err(RegistryError::Io { operation: "remove", path: draft.to_owned(), cause });
         }
         _ => {}
     }
     let written =
-        OpenOptions::new().write(true).create_new(true).open(&draft).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
+        OpenOptions::new().write(true).create_new(true).open(draft).and_then(|mut file| {
+            file.write_all(bytes)?;
             file.sync_all()
         });
-    if let Err(cause) = written.and_then(|()| fs::rename(&draft, &path)) {
-        let _ = fs::remove_file(&draft);
-        return Err(RegistryError::Io { operation: "write", path, cause });
+    if let Err(cause) = written.and_then(|()| fs::rename(draft, path)) {
+        let _ = fs::remove_file(draft);
+        return Err(RegistryError::Io { operation: "write", path: path.to_owned(), cause });
     }
-    sync_folder(root);
+    if let Some(folder) = path.parent() {
+        sync_folder(folder);
+    }
     Ok(())
 }
 
@@ -170,6 +176,11 @@ pub(super) fn check_model(model: &str, locked: &LockedModel) -> Result<(), Strin
         return Err(format!(
             "model {model:?} has digest {:?}, expected 64 hexadecimal digits",
             locked.digest
+        ));
+    }
+    if let Some(hash) = locked.audit.as_ref().filter(|hash| !name::is_hash(hash)) {
+        return Err(format!(
+            "model {model:?} has an audit with hash {hash:?}, expected 64 hexadecimal digits"
         ));
     }
     if let Some(text) = locked.inputs.keys().chain(locked.nodes.keys()).find(|t| !printable(t)) {

@@ -9,8 +9,10 @@
 //! | `lock_file.rs` | `nomopoly.lock` on disk, the file lock |
 //! | `transaction.rs` | writing an entry |
 //! | `verify.rs` | hashes |
+//! | `audits.rs` | what audits measured of recorded models |
 //! | `cleanup.rs` | removal of what nothing uses |
 
+mod audits;
 mod cleanup;
 mod error;
 mod lock_file;
@@ -30,6 +32,7 @@ use std::time::Duration;
 
 use nomopoly_manifest::{Check, Lock, LockedEntry, LockedFigures, LockedModel};
 
+pub use audits::RecordedAudit;
 pub use error::{Fault, RegistryError};
 pub use lock_file::LOCK_FILE;
 pub use name::{ARTEFACT, ID_DIGITS, LOG, METRICS, PLOTS, expected_files, stem_of};
@@ -215,12 +218,13 @@ impl Registry {
     }
 
     /// Records which entry each node of a model uses, in place of what was recorded before. The
-    /// entries need not exist yet: see [`Registry::pending`].
+    /// entries need not exist yet: see [`Registry::pending`]. The model keeps its audit while its
+    /// digest and its nodes stay, whatever `locked` says of one: see [`Registry::record_audit`].
     ///
     /// # Errors
     /// [`RegistryError::Refused`] for names or a digest that the lock cannot hold;
     /// [`RegistryError::Locked`], [`RegistryError::Io`], what [`Registry::read_lock`] gives.
-    pub fn record_model(&self, model: &str, locked: LockedModel) -> Result<(), RegistryError> {
+    pub fn record_model(&self, model: &str, mut locked: LockedModel) -> Result<(), RegistryError> {
         lock_file::check_model(model, &locked).map_err(|reason| RegistryError::Refused {
             name: model.to_owned(),
             path: self.root.join(LOCK_FILE),
@@ -229,6 +233,8 @@ impl Registry {
         self.create_root()?;
         let _guard = self.lock()?;
         let mut lock = self.read_lock()?;
+        let same = |old: &&LockedModel| old.digest == locked.digest && old.nodes == locked.nodes;
+        locked.audit = lock.models.get(model).filter(same).and_then(|old| old.audit.clone());
         lock.models.insert(model.to_owned(), locked);
         lock_file::write(&self.root, &lock)
     }

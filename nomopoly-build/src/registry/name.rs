@@ -54,7 +54,12 @@ pub(super) fn hashed_files(stem: &str) -> impl Iterator<Item = String> {
 
 /// Whether `text` is a BLAKE3 hash as the lock spells it.
 pub(super) fn is_hash(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(is_hex)
+    is_hex(text, 64)
+}
+
+/// Whether `text` is so many hexadecimal digits in lower case.
+pub(super) fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(is_hex_digit)
 }
 
 /// Whether `name` has the form `stem-0123456789ab`. Only lower case, because some file systems
@@ -87,11 +92,10 @@ pub(super) fn check_query(query: &str) -> Result<(), RegistryError> {
 
 fn split(name: &str) -> Option<(&str, &str)> {
     let (stem, digits) = name.rsplit_once('-')?;
-    (!stem.is_empty() && digits.len() == ID_DIGITS && digits.bytes().all(is_hex))
-        .then_some((stem, digits))
+    (!stem.is_empty() && is_hex(digits, ID_DIGITS)).then_some((stem, digits))
 }
 
-fn is_hex(byte: u8) -> bool {
+fn is_hex_digit(byte: u8) -> bool {
     byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nomopoly_manifest::{Lock, LockedEntry, LockedFigures};
 use tempfile::TempDir;
 
-use super::{Fault, LOCK_FILE, Registry, RegistryError, lock_file, name, verify};
+use super::{Fault, LOCK_FILE, Registry, RegistryError, audits, lock_file, name, verify};
 
 /// Start of the names of folders that transactions write to.
 pub(super) const TEMPORARY: &str = ".tmp-";
@@ -216,6 +216,10 @@ impl Transaction {
     ) -> Result<(), RegistryError> {
         let root = self.registry.root();
         let mut lock = before.clone();
+        let artefact = |entry: &LockedEntry| entry.files.get(name::ARTEFACT).cloned();
+        if before.entries.get(&self.entry).and_then(artefact) != artefact(new) {
+            audits::forget_audits_of(&mut lock, &self.entry);
+        }
         if lock.entries.remove(&self.entry).is_some() {
             lock_file::write(root, &lock)?;
         }

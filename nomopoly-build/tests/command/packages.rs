@@ -38,6 +38,11 @@ fn the_models_of_a_package_are_compiled_into_its_folder() {
     assert_eq!(json["models"].as_array().unwrap().len(), 2);
     // And at the root of the workspace, where every package counts that names models.
     bench.run(["check"]).says(0, &["2 models", "`a/ops`", "no problems"]);
+    // What the package asks of its models, both of them.
+    bench.write("a/nomopoly.toml", b"[policy]\nmax_far = 1e-9\n");
+    let words = ["one.onnx: operation `conv1`", "two.onnx: operation `conv1`", "14 problems"];
+    bench.run(["check", "-p", "a"]).says(1, &words);
+    std::fs::remove_file(bench.join("a/nomopoly.toml")).unwrap();
     // A model that changed is named, and nothing is trained.
     bench.write("a/two.onnx", &demo::model(3));
     for arguments in [&["check", "-p", "a"][..], &["check"]] {

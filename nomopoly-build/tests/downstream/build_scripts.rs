@@ -258,6 +258,84 @@ fn what_is_wrong_with_a_model_is_its_status() {
     }
 }
 
+#[test]
+fn a_policy_is_enforced_and_a_change_of_it_is_seen() {
+    let place = Place::new();
+    let environment = place.environment();
+    ready(&place.run(&environment));
+    let file = place.path("crate/nomopoly.toml");
+    let failed = |words: &[&str]| {
+        let outcome = place.run(&environment);
+        let BuildStatus::Failed { reason } = status(&outcome) else { panic!("{outcome:?}") };
+        for words in words {
+            assert!(reason.contains(words), "{words}: {reason}");
+        }
+        assert!(outcome.manifest.models[0].interface.is_some(), "the types stay whole");
+        assert!(outcome.directives.files.contains(&file), "{outcome:?}");
+    };
+    // A file that was not there before.
+    fs::write(&file, "[policy]\nmax_frr = 1e-9\nmax_far = 1e-9\n").unwrap();
+    failed(&[
+        "operation `hidden`: false rejection up to",
+        "operation `y`: false rejection up to",
+        "operation `y`: false acceptance up to",
+    ]);
+    fs::write(&file, "[policy]\nmax_frr = 0.5\nmax_far = 0.5\n").unwrap();
+    let outcome = place.run(&environment);
+    ready(&outcome);
+    assert!(outcome.directives.files.contains(&file), "{outcome:?}");
+    // Of the last build's outcome, which is the answer now.
+    assert!(place.run(&environment).directives.files.contains(&file));
+    fs::write(&file, "[policy]\nmax_fra = 0.5\n").unwrap();
+    failed(&["nomopoly.toml", "max_fra", "max_frr"]);
+    fs::remove_file(&file).unwrap();
+    ready(&place.run(&environment));
+}
+
+#[test]
+fn an_audit_becomes_a_ledger_and_a_policy_may_ask_for_one() {
+    let place = Place::new();
+    let environment = place.environment();
+    let ledger = |outcome: &Outcome| match status(outcome) {
+        BuildStatus::Ready { ledger, .. } => ledger.clone(),
+        other => panic!("{other:?}"),
+    };
+    // The user's cache is not watched: here nothing is left of the build before.
+    let again = |environment: &Environment| {
+        let _ = fs::remove_dir_all(place.path("out/nomopoly"));
+        place.run(environment)
+    };
+    assert_eq!(ledger(&place.run(&environment)), None);
+    fs::write(place.path("crate/nomopoly.toml"), "[policy]\nrequire_audit = true\n").unwrap();
+    let outcome = place.run(&environment);
+    let BuildStatus::Failed { reason } = status(&outcome) else { panic!("{outcome:?}") };
+    assert!(reason.contains("cargo nomopoly audit"), "{reason}");
+
+    let registry = Registry::open(place.path("cache"));
+    let audit = crate::audits::record(&registry, "dense: models/dense.onnx");
+    let outcome = again(&environment);
+    let file = PathBuf::from(ledger(&outcome).expect("it was audited"));
+    assert!(file.is_absolute() && file.starts_with(place.path("out/nomopoly")), "{file:?}");
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(text.matches("::nomopoly::AuditedOperation {").count(), 2, "{text}");
+    // Nothing changed, and a file that is gone is a change.
+    assert_eq!(place.run(&environment).manifest, outcome.manifest);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(place.run(&environment).manifest, outcome.manifest);
+    assert!(file.is_file());
+
+    // A damaged audit vouches for nothing: locked names it, auto goes on without it.
+    fs::remove_file(place.path("crate/nomopoly.toml")).unwrap();
+    fs::write(&audit, "{}").unwrap();
+    let outcome = again(&environment);
+    assert_eq!(ledger(&outcome), None);
+    let warned = outcome.directives.warnings.iter().any(|w| w.contains("is damaged"));
+    assert!(warned, "{outcome:?}");
+    let outcome = again(&Environment { mode: Some(Mode::Locked), ..environment });
+    let BuildStatus::Failed { reason } = status(&outcome) else { panic!("{outcome:?}") };
+    assert!(reason.contains("is damaged"), "{reason}");
+}
+
 /// The build script of a crate, as Cargo would run it.
 fn build_script(fixture: &Fixture, out: &Path) -> Command {
     let json = run(&mut fixture.cargo(["build", "--message-format", "json"]));

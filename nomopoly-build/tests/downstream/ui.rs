@@ -88,6 +88,12 @@ impl Ui {
             "constant" => {
                 fs::write(crate_.join("models/dense.onnx"), models::constant()).unwrap();
             }
+            "policy" => {
+                fs::write(crate_.join("nomopoly.toml"), "[policy]\nmax_far = 1e-9\n").unwrap();
+            }
+            "unreadable-policy" => {
+                fs::write(crate_.join("nomopoly.toml"), "[policy]\nmax_fra = 1e-3\n").unwrap();
+            }
             "corrupt" => fs::write(crate_.join("models/dense.onnx"), b"garbage!").unwrap(),
             other => panic!("unknown set-up {other}"),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 
+use super::ledger::Ledger;
 use super::operation::OperationIndex;
 use crate::bundle::Bundle;
 use crate::device::DeviceChoice;
@@ -31,6 +32,9 @@ pub trait Model: Sized + Send + Sync + 'static {
     const DEVICE: DeviceChoice;
     /// Where the model and its compiled operations are.
     const SOURCE: Source;
+    /// What an audit measured, attack by attack. `None` when the model was never audited: then the
+    /// figures of its compilation in [`Model::OPERATIONS`] are all that is known.
+    const LEDGER: Option<&'static Ledger> = None;
 
     /// Loads the model and its compiled operations, for computing on `device`.
     ///

@@ -65,9 +65,11 @@ pub enum Command {
     Audit(Box<AuditArguments>),
     /// Copy a package's compiled operations from the user's cache into its ops/
     Vendor(Box<VendorArguments>),
-    /// Check every file of the registry against its recorded hash, and that models are compiled
+    /// Check every file of the registry against its recorded hash, that models are compiled, and
+    /// what nomopoly.toml asks of them
     Check(CheckArguments),
-    /// Remove entries that no recorded model uses, and what crashed builds left behind
+    /// Remove entries that no recorded model uses, audits of models that are gone, and what crashed
+    /// builds left behind
     Gc(GcArguments),
     /// Run a compiled model once and write the proof
     Prove(ProveArguments),

@@ -1,10 +1,13 @@
-//! `check`: every recorded file against its hash, every ONNX file, and that models are compiled as
-//! they are now.
+//! `check`: every recorded file against its hash, every ONNX file, that models are compiled as they
+//! are now, and that they are what the package's policy asks for.
+
+use std::collections::BTreeMap;
 
 use candle_core::Device;
-use nomopoly_build::registry::{ARTEFACT, EntryStatus, Registry, State};
+use nomopoly_build::manifest::{Audit, Metrics};
+use nomopoly_build::registry::{ARTEFACT, EntryStatus, Registry, RegistryError, State};
 use nomopoly_build::runtime::artefact::Artefact;
-use nomopoly_build::{Error, export, load_compiled};
+use nomopoly_build::{Error, Policy, export, load_compiled};
 use serde_json::json;
 
 use crate::arguments::CheckArguments;
@@ -116,10 +119,73 @@ impl Checked {
                 self.problems.push(problem);
             }
         }
+        let audits = self.audits(registry, context)?;
+        for (model, policy) in policies(subjects)? {
+            self.policy(registry, &model, &policy, audits.get(&model))?;
+        }
         self.entries += entries.iter().filter(|entry| entry.state != State::Unrecorded).count();
         self.models += models.len();
         Ok(())
     }
+
+    /// The audits that count, by the names of their models.
+    fn audits(
+        &mut self,
+        registry: &Registry,
+        context: &Context,
+    ) -> Result<BTreeMap<String, Audit>, Failure> {
+        let mut audits = BTreeMap::new();
+        for model in registry.read_lock()?.models.into_keys() {
+            match registry.recorded_audit(&model) {
+                Ok(recorded) => {
+                    let audit = recorded.valid(&mut |reason| context.note(&reason));
+                    audits.extend(audit.map(|audit| (model, audit)));
+                }
+                Err(error) => self.problems.push(error.to_string()),
+            }
+        }
+        Ok(audits)
+    }
+
+    /// Everything that is not as the policy asks. Models that are not compiled, and entries whose
+    /// figures cannot be read, are problems already.
+    fn policy(
+        &mut self,
+        registry: &Registry,
+        model: &str,
+        policy: &Policy,
+        audit: Option<&Audit>,
+    ) -> Result<(), Failure> {
+        let lock = registry.read_lock()?;
+        let Some(locked) = lock.models.get(model) else { return Ok(()) };
+        let nodes = locked.nodes.iter();
+        let metrics: Result<Vec<(&str, Metrics)>, RegistryError> = nodes
+            .map(|(node, entry)| registry.metrics(entry).map(|metrics| (node.as_str(), metrics)))
+            .collect();
+        let Ok(metrics) = metrics else { return Ok(()) };
+        let operations = metrics.iter().map(|(node, metrics)| (*node, metrics));
+        let violations = policy.violations(operations, audit);
+        self.problems.extend(violations.iter().map(|violation| format!("{model}: {violation}")));
+        Ok(())
+    }
+}
+
+/// Names of models with the policy for each, where there is one. Without a model that was meant,
+/// that of the current folder is for all that the registry records.
+fn policies(subjects: &Subjects) -> Result<Vec<(String, Policy)>, Failure> {
+    let mut policies = vec![];
+    for model in &subjects.models {
+        let name = model.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let policy = Policy::load(&subjects.policy_folder(Some(model))?)?;
+        policies.extend(policy.map(|policy| (name, policy)));
+    }
+    if subjects.models.is_empty()
+        && let Some(policy) = Policy::load(&subjects.policy_folder(None)?)?
+    {
+        let models = subjects.registry.read_lock()?.models.into_keys();
+        policies.extend(models.map(|model| (model, policy.clone())));
+    }
+    Ok(policies)
 }
 
 /// The first stage that an entry fails; later ones would only repeat it.

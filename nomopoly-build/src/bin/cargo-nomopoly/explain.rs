@@ -1,6 +1,7 @@
 //! `explain`: all that is known of one entry, and what it is worth.
 
 mod certificate;
+mod ledger;
 
 use nomopoly_build::manifest::{Architecture, Attribute, Case, Check, Metrics};
 use nomopoly_build::registry::{EntryStatus, Registry, expected_files, stem_of};
@@ -12,22 +13,25 @@ use crate::failure::Failure;
 use crate::numbers::{bytes, check, count, percent, printable, rate, seconds, shape, shortened};
 use crate::registry::entry_json;
 use crate::table::{Align, Table};
+use ledger::Audited;
 
 pub fn run(arguments: &ExplainArguments, context: &Context) -> Result<(), Failure> {
     let registry = context.registry()?;
     let entry = find(&registry, &arguments.name)?;
     let metrics = registry.metrics(&entry.name)?;
+    let audited = ledger::find(&registry, &entry, &arguments.name, context);
     context.result(
         || {
             json!({
                 "entry": entry_json(&entry),
                 "metrics": metrics,
                 "certificate": certificate::json(&metrics),
+                "audit": ledger::json(&audited),
                 "files": files(&entry).iter().map(|(path, size)| json!({ "path": path, "bytes": size })).collect::<Vec<_>>(),
                 "worth": worth(&metrics),
             })
         },
-        || printable(&text(&entry, &metrics)),
+        || printable(&text(&entry, &metrics, &audited)),
     )
 }
 
@@ -67,7 +71,7 @@ fn files(entry: &EntryStatus) -> Vec<(String, u64)> {
         .collect()
 }
 
-fn text(entry: &EntryStatus, metrics: &Metrics) -> String {
+fn text(entry: &EntryStatus, metrics: &Metrics, audited: &[Audited]) -> String {
     let operation = &metrics.operation;
     let figures = &metrics.figures;
     let inputs = operation.input_shapes.iter().map(|s| shape(s)).collect::<Vec<_>>().join(", ");
@@ -114,6 +118,7 @@ fn text(entry: &EntryStatus, metrics: &Metrics) -> String {
         rate(&figures.soundness_error),
     ));
     text.push_str(&certificate::text(metrics));
+    text.push_str(&ledger::text(audited));
     text.push_str("\nWhat it is worth\n");
     for sentence in worth(metrics) {
         text.push_str(&format!("  - {sentence}\n"));

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nomopoly_build::Policy;
 use nomopoly_build::cargo_project::Project;
 use nomopoly_build::registry::Registry;
 
@@ -21,6 +22,21 @@ impl Subjects {
     /// No models, only a registry.
     pub fn registry_alone(registry: Registry) -> Self {
         Self { models: vec![], registry, package: None }
+    }
+
+    /// The folder where the policy for one of the models is: the package's, also where the model
+    /// was named alone, else the model's. Without a model, the current one.
+    ///
+    /// # Errors
+    /// When there is no current folder.
+    pub fn policy_folder(&self, model: Option<&Path>) -> Result<PathBuf, Failure> {
+        let (None, Some(model)) = (&self.package, model) else {
+            return Ok(self.package.as_ref().map_or_else(PathBuf::new, |(_, f)| f.clone()));
+        };
+        let beside = model.parent().unwrap_or(Path::new(""));
+        let absolute = std::path::absolute(model).map_err(Failure::io("find", model))?;
+        let package = absolute.ancestors().skip(1).find(|f| f.join("Cargo.toml").is_file());
+        Ok(package.filter(|f| Policy::file(f).is_file()).unwrap_or(beside).to_owned())
     }
 
     /// The command that compiles one of the models into the registry.

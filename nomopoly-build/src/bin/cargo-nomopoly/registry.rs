@@ -172,7 +172,11 @@ pub fn gc(arguments: &GcArguments, context: &Context) -> Result<(), Failure> {
         if removed.is_empty() {
             return format!("nothing to remove in `{root}`\n");
         }
-        let what = counted(removed.len(), "folder", "folders");
+        let audits = removed.iter().filter(|name| name.starts_with("audits/")).count();
+        let parts = [(removed.len() - audits, "folder", "folders"), (audits, "audit", "audits")];
+        let parts = parts.into_iter().filter(|(count, ..)| *count > 0);
+        let parts: Vec<String> = parts.map(|(n, one, many)| counted(n, one, many)).collect();
+        let what = parts.join(" and ");
         let mut text = if arguments.dry_run {
             format!("would remove {what} from `{root}`:\n")
         } else {

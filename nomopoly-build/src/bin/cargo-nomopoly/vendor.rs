@@ -24,7 +24,7 @@ pub fn run(arguments: &VendorArguments, context: &Context) -> Result<(), Failure
     })?;
     let cache = Registry::open(cache);
     let options = arguments.options.options();
-    let (mut copied, mut kept, mut missing) = (vec![], 0, vec![]);
+    let (mut copied, mut kept, mut missing, mut audits) = (vec![], 0, vec![], vec![]);
     for path in &models {
         let model = Arc::new(Model::load(path)?);
         let graph = Graph::bind(model, &arguments.shapes.input.iter().cloned().collect())?;
@@ -42,7 +42,14 @@ pub fn run(arguments: &VendorArguments, context: &Context) -> Result<(), Failure
             }
         }
         if missing.len() == before {
-            registry.record_model(graph.model().name(), plan.locked(&graph))?;
+            let name = graph.model().name();
+            registry.record_model(name, plan.locked(&graph))?;
+            match registry.import_audit(&cache, name) {
+                Ok(true) => audits.push(name.to_owned()),
+                Ok(false) => {}
+                // The operations are whole without it.
+                Err(error) => context.note(&error.to_string()),
+            }
         }
     }
     if !missing.is_empty() {
@@ -63,10 +70,12 @@ pub fn run(arguments: &VendorArguments, context: &Context) -> Result<(), Failure
                 "cache": cache.root().to_string_lossy(),
                 "copied": &copied,
                 "kept": kept,
+                "audits": &audits,
             })
         },
         || {
             let mut text: String = copied.iter().map(|entry| format!("copied {entry}\n")).collect();
+            text.extend(audits.iter().map(|model| format!("copied the audit of {model}\n")));
             text.push_str(&format!(
                 "{} copied from `{}` to `{}`, {kept} there already\n",
                 counted(copied.len(), "entry", "entries"),

@@ -1,5 +1,6 @@
 //! Tests of the registry by topic; what they share is here.
 
+mod audits;
 mod cleanup;
 mod concurrency;
 mod crash;
@@ -113,6 +114,7 @@ fn commit(registry: &Registry, entry: &str, content: &str) -> Result<LockedEntry
 fn model(nodes: &[(&str, &str)]) -> LockedModel {
     LockedModel {
         digest: id("model"),
+        audit: None,
         inputs: BTreeMap::from([("x".to_owned(), vec![1, 3, 8, 8])]),
         nodes: nodes.iter().map(|(node, entry)| ((*node).into(), (*entry).into())).collect(),
     }
