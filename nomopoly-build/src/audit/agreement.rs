@@ -16,6 +16,12 @@ use crate::statistics::rate;
 /// Bits of the bound at which acceptance is measured: beyond, a measurement sees nothing.
 const BITS: [f64; 8] = [0.1, 0.5, 1., 2., 4., 6., 8., 10.];
 
+/// Claims under one key. Their errors have directions of their own, so that their verdicts depend on
+/// each other little.
+const PER_KEY: usize = 5;
+
+/// Measures `trials` claims at each of several bounds.
+///
 /// # Errors
 /// When tensor arithmetic fails or `check_stop` says so.
 pub fn agreement(
@@ -42,8 +48,7 @@ pub fn agreement(
         let (mut bound, mut deviation) = (0., 0.);
         while tried < trials {
             check_stop()?;
-            // Few claims under one key: those of one key are accepted or rejected together.
-            let size = subject.chunk_size().min(4).min(trials - tried);
+            let size = subject.chunk_size().min(PER_KEY).min(trials - tried);
             let scene = subject.scene(turn * size, size)?;
             turn += 1;
             let unit = linear.sketch_unit(&scene.inputs[0])?;
@@ -78,8 +83,8 @@ pub fn agreement(
     Ok(points)
 }
 
-/// Errors `[B, ...output]` with one random direction over the features, each position's as large as
-/// its rounding unit; and the spread of each sample.
+/// Errors `[B, ...output]` with one random direction over the features for each sample, each position's
+/// as large as its rounding unit; and the spread of each sample.
 fn tight(
     scene: &Scene,
     unit: &Tensor,
@@ -95,14 +100,14 @@ fn tight(
     } else {
         unit.broadcast_as(shape.as_slice())?.contiguous()?
     };
-    let direction: Vec<f32> = (0..dims[axis])
+    let direction: Vec<f32> = (0..dims[0] * dims[axis])
         .map(|_| {
             let value: f64 = StandardNormal.sample(random);
             value as f32
         })
         .collect();
     let mut along = vec![1; dims.len()];
-    along[axis] = dims[axis];
+    (along[0], along[axis]) = (dims[0], dims[axis]);
     let direction = Tensor::from_vec(direction, along, scene.truth.device())?;
     let error = unit.broadcast_mul(&direction)?;
     let norms = |tensor: &Tensor| -> Result<Vec<f64>> {

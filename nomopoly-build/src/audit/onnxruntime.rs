@@ -131,7 +131,7 @@ impl OnnxRuntime {
             Failure::Stopped => "stopped before ONNX Runtime had run every sample".to_owned(),
             Failure::Failed(reason) => format!("ONNX Runtime {}: {reason}", self.version),
         })?;
-        let mut samples = vec![Vec::with_capacity(answer.outputs.len()); inputs.len()];
+        let mut samples = vec![vec![]; inputs.len()];
         for (index, output) in answer.outputs.iter().enumerate() {
             read_samples(&path(&format!("output{index}")), output, &mut samples)
                 .map_err(|error| format!("output `{}` of ONNX Runtime: {error}", output.name))?;

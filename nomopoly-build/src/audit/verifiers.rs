@@ -17,6 +17,11 @@ pub trait Verifier: Sync {
     /// # Errors
     /// When a shape does not fit.
     fn round(&self, key: &VerifierKey, inputs: &[Tensor]) -> Result<Box<dyn Round>>;
+
+    /// Whether its verdicts depend on the key. Where they do not, a host can ask itself.
+    fn is_keyed(&self) -> bool {
+        true
+    }
 }
 
 /// One verifier, one key, one batch of inputs: what is left to judge is claims.
@@ -67,6 +72,10 @@ impl Verifier for Compiled {
         let verifier = OperationVerifier::new(self.operation.clone(), key, &self.device)?;
         let inputs = verifier.prepare(inputs)?;
         Ok(Box::new(CompiledRound { verifier, inputs }))
+    }
+
+    fn is_keyed(&self) -> bool {
+        self.operation.artefact.header.sketches > 0
     }
 }
 

@@ -17,12 +17,20 @@ use crate::error::Result;
 
 /// Answers under one key where keys are changed.
 const ANSWERS_A_KEY: usize = 64;
-/// Radii that are tried at once.
-const GRID: usize = 16;
+/// Radii that are tried at once for one direction whose face may be anywhere, and how often.
+const FAR: (usize, usize) = (16, 4);
+/// The same for a direction whose face is near a known one.
+const NEAR: (usize, usize) = (4, 2);
+/// How far aside a face is looked at, as a share of its distance.
+const ASIDE: f64 = 0.3;
 
 pub const ATTACK: Adaptive = Adaptive {
     name: "decision",
     run: |arena, random| {
+        if !arena.verifier.is_keyed() {
+            // A host can ask itself.
+            return Ok(vec![]);
+        }
         let mut outcomes = vec![];
         for rotate in [false, true] {
             let mut tally = Tally::default();
@@ -152,24 +160,22 @@ impl<'a, 'b> Oracle<'a, 'b> {
     fn radii(
         &mut self,
         directions: &[Vec<f64>],
-        from: f64,
-        to: f64,
-        rounds: usize,
+        (from, to): (f64, f64),
+        (grid, rounds): (usize, usize),
     ) -> Result<Vec<f64>> {
         let mut spans = vec![(from, to); directions.len()];
         for _ in 0..rounds {
             let mut errors = vec![];
             for (direction, (low, high)) in directions.iter().zip(&spans) {
-                for step in 1..=GRID {
-                    let share = step as f64 / (GRID + 1) as f64;
-                    let radius = low * (high / low).powf(share);
+                for step in 1..=grid {
+                    let radius = low * (high / low).powf(step as f64 / (grid + 1) as f64);
                     errors.push(direction.iter().map(|v| v * radius).collect::<Vec<f64>>());
                 }
             }
             let answers = self.ask(&errors)?;
-            for ((low, high), answers) in spans.iter_mut().zip(answers.chunks(GRID)) {
+            for ((low, high), answers) in spans.iter_mut().zip(answers.chunks(grid)) {
                 let accepted = answers.iter().take_while(|accepted| **accepted).count();
-                let at = |step: usize| *low * (*high / *low).powf(step as f64 / (GRID + 1) as f64);
+                let at = |step: usize| *low * (*high / *low).powf(step as f64 / (grid + 1) as f64);
                 (*low, *high) = (at(accepted), at(accepted + 1));
             }
         }
@@ -182,59 +188,94 @@ impl<'a, 'b> Oracle<'a, 'b> {
         }
         let n = self.places.len();
         let wanted = self.arena.target() * self.norm;
-        let mut normals: Vec<Vec<f32>> = vec![];
-        let mut first = None;
+        // Normals n of known faces, so that n·δ is 1 on the face.
+        let mut faces: Vec<Vec<f64>> = vec![];
+        let mut nearest = None;
         while !self.out_of_queries() {
-            // A direction along all faces that are known.
-            let Some(direction) = self.direction(&normals) else { return Ok(()) };
-            let most = 4. * wanted;
-            let radius = self.radii(std::slice::from_ref(&direction), 1e-9 * wanted, most, 4)?[0];
+            let known = orthonormal(faces.clone());
+            let Some(direction) = self.direction(&known) else { return Ok(()) };
+            let span = (1e-9 * wanted, 4. * wanted);
+            let radius = self.radii(std::slice::from_ref(&direction), span, FAR)?[0];
             if radius >= wanted || self.largest >= self.arena.deviation {
                 return Ok(());
             }
-            let first = *first.get_or_insert(radius);
-            // Where the same face is met a little to each side of the direction: 1 / radius is
-            // linear in the direction.
-            let aside = 0.3 * first / radius;
-            let mut sides = vec![];
-            for feature in 0..n {
-                let mut side = direction.clone();
-                side[feature] += aside;
-                sides.push(side);
+            let nearest = *nearest.get_or_insert(radius);
+            // Looked at along the known normals, and along everything else. Along a known normal the
+            // face is as near as it was at first; along the rest it is as far as now, so that
+            // what is left of its normal there is seen the better the farther it is.
+            let rest = complement(&known, n);
+            let aside = |index: usize| {
+                if index < known.len() { ASIDE * nearest / radius } else { ASIDE }
+            };
+            let axes: Vec<&Vec<f64>> = known.iter().chain(&rest).collect();
+            let sides: Vec<Vec<f64>> = axes
+                .iter()
+                .enumerate()
+                .map(|(index, axis)| {
+                    direction.iter().zip(*axis).map(|(v, a)| v + aside(index) * a).collect()
+                })
+                .collect();
+            let met = self.radii(&sides, (radius / 2., radius * 2.), NEAR)?;
+            let mut normal = vec![0.; n];
+            for (index, (axis, met)) in axes.iter().zip(met).enumerate() {
+                // 1 / radius is linear in the direction.
+                let along = (1. / met - 1. / radius) / aside(index);
+                normal.iter_mut().zip(*axis).for_each(|(v, a)| *v += along * a);
             }
-            let met = self.radii(&sides, radius / 8., radius * 8., 3)?;
-            let normal: Vec<f32> =
-                met.iter().map(|met| ((1. / met - 1. / radius) / aside) as f32).collect();
-            let length = normal.iter().map(|v| v * v).sum::<f32>().sqrt();
-            if !(length > 0. && length.is_finite()) {
+            if !normal.iter().any(|v| *v != 0.) {
                 continue;
             }
-            let normal: Vec<f32> = normal.into_iter().map(|v| v / length).collect();
             // A better view of a known face replaces the old one.
-            let same = |known: &Vec<f32>| {
-                known.iter().zip(&normal).map(|(a, b)| a * b).sum::<f32>().abs() > 0.7
-            };
-            match normals.iter().position(same) {
-                Some(place) => normals[place] = normal,
-                None => normals.push(normal),
+            match faces.iter().position(|face| cosine(face, &normal).abs() > 0.7) {
+                Some(place) => faces[place] = normal,
+                None => faces.push(normal),
             }
-            if normals.len() + 1 >= n {
-                normals.clear();
+            if faces.len() + 1 >= n {
+                faces.remove(0);
             }
         }
         Ok(())
     }
 
-    /// A random unit vector orthogonal to the known normals.
-    fn direction(&mut self, normals: &[Vec<f32>]) -> Option<Vec<f64>> {
-        let basis = orthonormal(normals.to_vec());
+    /// A random unit vector orthogonal to an orthonormal basis.
+    fn direction(&mut self, basis: &[Vec<f64>]) -> Option<Vec<f64>> {
         let mut direction: Vec<f64> =
             self.places.iter().map(|_| StandardNormal.sample(self.random)).collect();
-        for other in &basis {
+        for other in basis {
             let along: f64 = direction.iter().zip(other).map(|(a, b)| a * b).sum();
             direction.iter_mut().zip(other).for_each(|(a, b)| *a -= along * b);
         }
         let length = direction.iter().map(|v| v * v).sum::<f64>().sqrt();
         (length > 1e-9).then(|| direction.into_iter().map(|v| v / length).collect())
+    }
+}
+
+/// An orthonormal basis of what is orthogonal to an orthonormal basis of `n` dimensions.
+fn complement(basis: &[Vec<f64>], n: usize) -> Vec<Vec<f64>> {
+    let unit = |index: usize| (0..n).map(|place| f64::from(u8::from(place == index))).collect();
+    let all: Vec<Vec<f64>> = basis.iter().cloned().chain((0..n).map(unit)).collect();
+    orthonormal(all).split_off(basis.len())
+}
+
+fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f64::MIN_POSITIVE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_basis_and_its_complement_span_everything() {
+        let basis = orthonormal(vec![vec![1., 2., 3., 4.], vec![0., 1., 0., -1.]]);
+        let rest = complement(&basis, 4);
+        assert_eq!(rest.len(), 2);
+        for (index, a) in basis.iter().chain(&rest).enumerate() {
+            for (other, b) in basis.iter().chain(&rest).enumerate() {
+                let dot: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+                assert!((dot - f64::from(u8::from(index == other))).abs() < 1e-12);
+            }
+        }
     }
 }

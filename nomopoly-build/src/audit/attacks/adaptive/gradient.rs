@@ -84,43 +84,81 @@ pub fn run(
     name: &str,
     search: Search,
 ) -> Result<Vec<Outcome>> {
-    let effort = arena.effort;
     let mut outcomes = vec![];
     for loss in [Loss::Logit, Loss::Evidence] {
-        let what = match loss {
+        let attack = Attack { arena, name, search, loss };
+        if arena.verifier.is_keyed() {
+            outcomes.push(attack.without_key(random)?);
+            outcomes.push(attack.with_key(random)?);
+        } else {
+            // Everyone knows all there is to know.
+            outcomes.push(attack.in_the_open(random)?);
+        }
+    }
+    Ok(outcomes)
+}
+
+struct Attack<'a, 'b> {
+    arena: &'a Arena<'b>,
+    name: &'a str,
+    search: Search,
+    loss: Loss,
+}
+
+impl Attack<'_, '_> {
+    fn without_key(&self, random: &mut ChaCha20Rng) -> Result<Outcome> {
+        let arena = self.arena;
+        let scene = starts(arena, 0)?;
+        let claim = self.search(&scene, &Keys::Surrogate, random)?;
+        let mut tally = arena.try_out(&scene, &claim.output, random)?;
+        tally.only_related(arena.defence);
+        let setting = self.setting("surrogate keys");
+        Ok(Outcome { attacker: Attacker::Host, setting, tally })
+    }
+
+    fn with_key(&self, random: &mut ChaCha20Rng) -> Result<Outcome> {
+        let arena = self.arena;
+        let mut tally = Tally::default();
+        for turn in 0..arena.effort.keys {
+            let scene = starts(arena, turn * arena.effort.inputs)?;
+            let secret = key(random);
+            let known = Keys::Known(arena.round(&secret, &scene)?);
+            let claim = self.search(&scene, &known, random)?;
+            let accepted = arena.round(&secret, &scene)?.accepts(&claim)?;
+            arena.count_best(&mut tally, &scene, &claim, &accepted, arena.effort.restarts)?;
+        }
+        let setting = self.setting(&format!("{} keys known", arena.effort.keys));
+        Ok(Outcome { attacker: Attacker::WhiteBox, setting, tally })
+    }
+
+    fn in_the_open(&self, random: &mut ChaCha20Rng) -> Result<Outcome> {
+        let arena = self.arena;
+        let scene = starts(arena, 0)?;
+        let known = Keys::Known(arena.round(&key(random), &scene)?);
+        let claim = self.search(&scene, &known, random)?;
+        let mut tally = arena.try_out(&scene, &claim.output, random)?;
+        tally.only_related(arena.defence);
+        let setting = self.setting("no key is involved");
+        Ok(Outcome { attacker: Attacker::Host, setting, tally })
+    }
+
+    fn search(&self, scene: &Scene, keys: &Keys, random: &mut ChaCha20Rng) -> Result<Claim> {
+        let start = start(scene, self.arena, random)?;
+        let error = (self.search)(self.arena, scene, keys, self.loss, start, random)?;
+        scene.claim((&scene.truth + error.reshape(scene.truth.shape())?)?)
+    }
+
+    fn setting(&self, keys: &str) -> String {
+        let (effort, deviation) = (self.arena.effort, self.arena.deviation);
+        let what = match self.loss {
             Loss::Logit => "logit",
             Loss::Evidence => "mean square",
         };
-        let setting = |keys: String| {
-            format!(
-                "{name} on the {what}, {} restarts, {} steps{keys}, deviation {:.0e}",
-                effort.restarts, effort.steps, arena.deviation
-            )
-        };
-        let scene = starts(arena, 0)?;
-        let error =
-            search(arena, &scene, &Keys::Surrogate, loss, start(&scene, arena, random)?, random)?;
-        let output = (&scene.truth + error.reshape(scene.truth.shape())?)?;
-        let mut tally = arena.try_out(&scene, &output, random)?;
-        tally.only_related(arena.defence);
-        let keys = ", surrogate keys".to_owned();
-        outcomes.push(Outcome { attacker: Attacker::Host, setting: setting(keys), tally });
-
-        let mut tally = Tally::default();
-        for turn in 0..effort.keys {
-            let scene = starts(arena, turn * effort.inputs)?;
-            let secret = key(random);
-            let known = Keys::Known(arena.round(&secret, &scene)?);
-            let error = search(arena, &scene, &known, loss, start(&scene, arena, random)?, random)?;
-            let output = (&scene.truth + error.reshape(scene.truth.shape())?)?;
-            let claim = scene.claim(output)?;
-            let accepted = arena.round(&secret, &scene)?.accepts(&claim)?;
-            arena.count_best(&mut tally, &scene, &claim, &accepted, effort.restarts)?;
-        }
-        let keys = format!(", {} keys known", effort.keys);
-        outcomes.push(Outcome { attacker: Attacker::WhiteBox, setting: setting(keys), tally });
+        format!(
+            "{} on the {what}, {} inputs, {} restarts, {} steps, {keys}, deviation {deviation:.0e}",
+            self.name, effort.inputs, effort.restarts, effort.steps
+        )
     }
-    Ok(outcomes)
 }
 
 /// Every input as often as there are restarts.

@@ -56,7 +56,8 @@ pub const ATTACK: Adaptive = Adaptive {
 
 /// The errors without their components along the vectors, at every position.
 pub fn projected(scene: &Scene, mut error: Vec<f32>, vectors: &Tensor) -> Result<Tensor> {
-    let basis = orthonormal(vectors.t()?.to_vec2::<f32>()?);
+    let vectors = vectors.t()?.to_dtype(candle_core::DType::F64)?.to_vec2::<f64>()?;
+    let basis = orthonormal(vectors);
     let dims = scene.truth.dims();
     let axis = scene.subject.feature_axis().min(dims.len() - 1);
     let (features, inner) = (dims[axis], dims[axis + 1..].iter().product::<usize>());
@@ -78,10 +79,10 @@ pub fn projected(scene: &Scene, mut error: Vec<f32>, vectors: &Tensor) -> Result
 }
 
 /// An orthonormal basis of the vectors' span (modified Gram-Schmidt, twice is enough).
-pub fn orthonormal(vectors: Vec<Vec<f32>>) -> Vec<Vec<f64>> {
+pub fn orthonormal(vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     let mut basis: Vec<Vec<f64>> = vec![];
-    for vector in vectors {
-        let mut vector: Vec<f64> = vector.into_iter().map(f64::from).collect();
+    for mut vector in vectors {
+        let before = vector.iter().map(|v| v * v).sum::<f64>().sqrt();
         for _ in 0..2 {
             for other in &basis {
                 let along: f64 = vector.iter().zip(other).map(|(a, b)| a * b).sum();
@@ -89,7 +90,8 @@ pub fn orthonormal(vectors: Vec<Vec<f32>>) -> Vec<Vec<f64>> {
             }
         }
         let length = vector.iter().map(|v| v * v).sum::<f64>().sqrt();
-        if length > 1e-12 {
+        // What is left of a vector in the span of the others is rounding.
+        if length > 1e-9 * before {
             basis.push(vector.into_iter().map(|v| v / length).collect());
         }
     }
