@@ -60,6 +60,12 @@ impl Rate {
     pub fn observed(&self) -> f64 {
         if self.samples == 0 { 0.0 } else { self.errors as f64 / self.samples as f64 }
     }
+
+    /// Whether this rate tells something beside others of up to `most` samples: a bound from few
+    /// samples is wide whatever they show, so those count only if they show errors.
+    pub fn is_telling(&self, most: u64) -> bool {
+        self.errors > 0 || (self.samples > 0 && self.samples.saturating_mul(10) >= most)
+    }
 }
 
 /// One epoch of training.

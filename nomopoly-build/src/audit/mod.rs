@@ -22,6 +22,8 @@ pub mod report;
 mod subject;
 mod substituted;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod verifiers;
 mod whole;
 
@@ -102,7 +104,8 @@ impl AuditObserver for crate::compiler::Silent {
 /// ```no_run
 /// use nomopoly_build::{audit::Auditor, load_compiled, registry::Registry};
 ///
-/// let model = load_compiled(&Registry::open("ops"), "models/digits.onnx".as_ref())?;
+/// let path = std::path::Path::new("models/digits.onnx");
+/// let model = load_compiled(&Registry::open("ops"), path)?;
 /// let audit = Auditor::new(model, "target/audit").samples(20_000).run()?;
 /// let page = nomopoly_build::audit::report::html(&audit)?;
 /// # Ok::<(), nomopoly_build::Error>(())

@@ -151,12 +151,18 @@ fn rejected(honest: &[HonestFigures]) -> Option<Rate> {
     pooled(honest.iter().filter_map(|figures| figures.rejected.get(&Defence::Learned)))
 }
 
-/// The attack by an outsider or a host of which the compiled verifier may accept most.
+/// The attack by an outsider or a host of which the compiled verifier may accept most, among those
+/// with enough trials to tell.
 fn worst(audit: &OperationAudit) -> Option<(Rate, (String, Attacker))> {
-    let tried = audit.attacks.iter().filter_map(|attack| {
-        let wrong = attack.accepted.get(&Defence::Learned)?.wrong;
-        let counts = matches!(attack.attacker, Attacker::Outsider | Attacker::Host);
-        (counts && wrong.samples > 0).then(|| (wrong, (attack.attack.clone(), attack.attacker)))
-    });
-    tried.max_by(|(a, _), (b, _)| a.upper_95.total_cmp(&b.upper_95))
+    let tried = || {
+        audit.attacks.iter().filter_map(|attack| {
+            let wrong = attack.accepted.get(&Defence::Learned)?.wrong;
+            let counts = matches!(attack.attacker, Attacker::Outsider | Attacker::Host);
+            (counts && wrong.samples > 0).then(|| (wrong, (attack.attack.clone(), attack.attacker)))
+        })
+    };
+    let most = tried().map(|(wrong, _)| wrong.samples).max()?;
+    tried()
+        .filter(|(wrong, _)| wrong.is_telling(most))
+        .max_by(|(a, _), (b, _)| a.upper_95.total_cmp(&b.upper_95))
 }

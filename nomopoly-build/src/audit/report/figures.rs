@@ -31,25 +31,24 @@ pub struct Worst<'a> {
     pub wrong: &'a Rate,
 }
 
-/// The attack that `defence` accepts most, by the observed share and then by its bound; the
-/// first of equals. `None` when none was tried.
+/// The attack that `defence` accepts most, by the observed share and then by its bound, among
+/// those with enough trials to tell; the first of equals. `None` when none was tried.
 pub fn worst<'a>(
     attacks: impl IntoIterator<Item = &'a AttackFigures>,
     defence: Defence,
 ) -> Option<Worst<'a>> {
-    let mut worst: Option<Worst<'a>> = None;
-    for attack in attacks {
-        let Some(wrong) = attack.accepted.get(&defence).map(|accepted| &accepted.wrong) else {
-            continue;
-        };
-        if wrong.samples > 0 && worst.is_none_or(|worst| is_worse(wrong, worst.wrong)) {
-            worst = Some(Worst { attack, wrong });
-        }
-    }
-    worst
+    let tried: Vec<Worst<'a>> = attacks
+        .into_iter()
+        .filter_map(|attack| Some((attack, &attack.accepted.get(&defence)?.wrong)))
+        .filter(|(_, wrong)| wrong.samples > 0)
+        .map(|(attack, wrong)| Worst { attack, wrong })
+        .collect();
+    let most = tried.iter().map(|worst| worst.wrong.samples).max()?;
+    let telling = tried.into_iter().filter(|worst| worst.wrong.is_telling(most));
+    telling.reduce(|worst, one| if is_worse(one.wrong, worst.wrong) { one } else { worst })
 }
 
-/// Few trials give a wide bound whatever they show, so what was seen counts first.
+/// What was seen counts first.
 fn is_worse(one: &Rate, other: &Rate) -> bool {
     one.observed()
         .total_cmp(&other.observed())

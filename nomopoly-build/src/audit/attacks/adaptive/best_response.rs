@@ -18,6 +18,8 @@ use crate::random as seeded;
 
 /// Most hidden units.
 const WIDEST: usize = 256;
+/// Learning rate of the first step.
+const FASTEST: f64 = 1e-2;
 /// Inputs of one training step.
 const BATCH: usize = 16;
 
@@ -31,7 +33,7 @@ pub const ATTACK: Adaptive = Adaptive {
         for _ in 0..effort.seeds {
             let first = arena.subject.scene(0, 1)?;
             let network = Network::new(&first, random)?;
-            let parameters = ParamsAdamW { lr: 3e-3, weight_decay: 0., ..Default::default() };
+            let parameters = ParamsAdamW { lr: FASTEST, weight_decay: 0., ..Default::default() };
             let mut optimiser = AdamW::new(network.variables.clone(), parameters)?;
             let batch = BATCH.min(arena.subject.chunk_size());
             // Verdicts without a key do not differ from one round to the next.
@@ -49,8 +51,17 @@ pub const ATTACK: Adaptive = Adaptive {
                 let output = network.output(&scene, arena.target())?;
                 let proof = arena.subject.prove(&scene.folded, &output.detach())?;
                 let round = arena.round(&key(random), &scene)?;
-                let loss = round.logits(&Claim { output, proof })?.neg()?.mean_all()?;
-                let gradients = loss.backward()?;
+                let claim = Claim { output, proof };
+                // All positions at first, and what decides at the end. What is accepted is a narrow
+                // slit: the steps become ever shorter.
+                let loss = if 3 * step < 2 * effort.training {
+                    round.evidence(&claim)?
+                } else {
+                    round.logits(&claim)?.neg()?
+                };
+                let left = (effort.training - step) as f64 / effort.training as f64;
+                optimiser.set_learning_rate(FASTEST * left * left);
+                let gradients = loss.mean_all()?.backward()?;
                 let finite = |var: &Var| -> Result<bool> {
                     Ok(match gradients.get(var) {
                         Some(gradient) => {

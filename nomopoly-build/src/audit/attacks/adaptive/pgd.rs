@@ -1,6 +1,6 @@
 //! Projected gradient descent with restarts (Madry, Makelov, Schmidt, Tsipras, Vladu, Towards deep
 //! learning models resistant to adversarial attacks, ICLR 2018), on the sphere of errors of one size.
-//! Without the key, each step looks at a fresh surrogate.
+//! The steps become shorter, and without the key each looks at a fresh surrogate.
 
 use super::gradient::{Keys, gradient, run};
 use super::{Adaptive, scaled};
@@ -14,9 +14,8 @@ pub const ATTACK: Adaptive = Adaptive {
     run: |arena, random| {
         run(arena, random, "PGD", |arena, scene, keys, loss, start, random| {
             let mut error = start;
-            // A step of this share of the radius.
-            let step = PATH / arena.effort.steps.max(1) as f64;
-            for _ in 0..arena.effort.steps {
+            let steps = arena.effort.steps;
+            for step in 0..steps {
                 (arena.check_stop)()?;
                 let fresh;
                 let rounds = match keys {
@@ -27,7 +26,10 @@ pub const ATTACK: Adaptive = Adaptive {
                     }
                 };
                 let (_, direction) = gradient(scene, rounds, loss, &error)?;
-                let step = scaled(&direction, &scene.truth, arena.target() * step)?;
+                // Shorter and shorter steps: what is accepted is a narrow slit.
+                let left = (steps - step) as f64 / steps as f64;
+                let length = 2. * PATH / steps as f64 * left;
+                let step = scaled(&direction, &scene.truth, arena.target() * length)?;
                 error = scaled(&(error - step)?, &scene.truth, arena.target())?;
             }
             Ok(error)
