@@ -276,8 +276,9 @@ impl OperationVerifier {
     ) -> Result<(Tensor, Tensor)> {
         let CompiledOperation { operation, artefact } = &self.compiled;
         let residual = prepared.output_residual(operation, self.contracted.as_ref(), output)?;
-        let of_proof = proof_residual(&artefact.generator, &prepared.folded, output, proof)?;
-        Ok((residual, of_proof))
+        let generator = &artefact.generator;
+        let expected = generator.proof(&prepared.folded, output)?;
+        Ok((residual, proof_residual(generator, &expected, proof)?))
     }
 }
 

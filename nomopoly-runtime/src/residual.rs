@@ -100,25 +100,22 @@ impl Prepared {
     }
 }
 
-/// Residuals of claimed proof vectors `[B, proof_dim]`, in rounding units.
-pub fn proof_residual(
-    generator: &Generator,
-    folded: &Tensor,
-    output: &Tensor,
-    proof: &Tensor,
-) -> Result<Tensor> {
-    let expected = generator.proof(folded, output)?;
+/// Residuals of claimed proof vectors `[B, proof_dim]` beside the generator's own of the claimed
+/// output, in rounding units.
+pub fn proof_residual(generator: &Generator, expected: &Tensor, proof: &Tensor) -> Result<Tensor> {
     Ok(((proof - expected)?.abs()? / generator.proof_unit())?)
 }
 
 /// Features `[B, FEATURES]` of residuals `[B, n]` and `[B, m]`.
 pub fn features(output_residual: &Tensor, proof_residual: &Tensor) -> Result<Tensor> {
-    let mut columns = Vec::with_capacity(FEATURES);
-    for residual in [output_residual, proof_residual] {
-        columns.push(residual.max_keepdim(1)?);
-        columns.push((residual.sqr()?.mean_keepdim(1)? + MEAN_SQUARE_FLOOR)?.sqrt()?);
-    }
-    Ok((Tensor::cat(&columns, 1)? + 1.)?.log()?)
+    Ok(Tensor::cat(&[half(output_residual)?, half(proof_residual)?], 1)?)
+}
+
+/// The half of the features, `[B, FEATURES / 2]`, that comes from one of the residuals `[B, n]`.
+pub fn half(residual: &Tensor) -> Result<Tensor> {
+    let largest = residual.max_keepdim(1)?;
+    let rms = (residual.sqr()?.mean_keepdim(1)? + MEAN_SQUARE_FLOOR)?.sqrt()?;
+    Ok((Tensor::cat(&[largest, rms], 1)? + 1.)?.log()?)
 }
 
 /// Multiply-accumulates of checking one sample with k sketches (0: replay), without the proof.

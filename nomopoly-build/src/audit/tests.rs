@@ -106,12 +106,9 @@ impl Round for PlantedRound {
             let norm = claim.output.reshape((batch, ()))?.sqr()?.sum_keepdim(1)?.sqrt()?;
             residual = residual.broadcast_div(&((norm * 1e3)? + 1.)?)?;
         }
-        let of_proof = proof_residual(
-            self.subject.generator(),
-            &self.prepared.folded,
-            &claim.output,
-            &claim.proof,
-        )?;
+        let generator = self.subject.generator();
+        let expected = generator.proof(&self.prepared.folded, &claim.output)?;
+        let of_proof = proof_residual(generator, &expected, &claim.proof)?;
         Ok(head.logits(&features(&residual, &of_proof)?)?)
     }
 

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha20Rng;
 use super::adversary::Adversary;
 use super::fakes;
 use super::judge::{Batch, Claims, Judge, logits};
-use super::network::Trainable;
+use super::network::{Shown, Trainable};
 use crate::error::Result;
 use crate::samples::Samples;
 use crate::statistics::rate;
@@ -124,18 +124,18 @@ pub fn evaluate(
         let batch = judge.batch(inputs, turn, random)?;
         out.spreads.extend(judge.spreads(&batch)?);
         let claims = Claims::new(judge, &batch, adversary, passes.least, random)?;
-        for (case, (output, proof)) in &claims.cases {
-            if *case == Case::Honest && passes.scaled {
-                let logits_here = honest_at_scale(judge, network, &batch, turn, random)?;
-                out.logits.entry(*case).or_default().extend(logits_here);
-                continue;
-            }
-            let logits = logits(network, &judge.show(&batch, output, proof)?)?;
-            if *case == Case::FakeOutputGeneratedProof {
+        for shown in claims.shown(judge, &batch) {
+            let (case, shown) = shown?;
+            let logits = if case == Case::Honest && passes.scaled {
+                honest_at_scale(judge, network, &batch, turn, random)?
+            } else {
+                logits(network, &shown)?
+            };
+            if case == Case::FakeOutputGeneratedProof {
                 let made = logits.iter().zip(&claims.by_adversary).filter(|(_, made)| **made);
                 out.adversary.extend(made.map(|(logit, _)| *logit));
             }
-            out.logits.entry(*case).or_default().extend(logits);
+            out.logits.entry(case).or_default().extend(logits);
         }
         Ok(())
     })?;
@@ -152,11 +152,16 @@ fn honest_at_scale(
     // Divided by the number of runtimes, so that every runtime meets every scale.
     let scale = SCALES[(turn / 4) % SCALES.len()];
     if scale == 1. {
-        return logits(network, &judge.show(batch, &batch.honest, &batch.proof)?);
+        return logits(network, &honest(judge, batch)?);
     }
     let inputs = batch.inputs.iter().map(|x| Ok((x * scale)?)).collect::<Result<Vec<_>>>()?;
     let scaled = judge.batch(inputs, turn, random)?;
-    logits(network, &judge.show(&scaled, &scaled.honest, &scaled.proof)?)
+    logits(network, &honest(judge, &scaled)?)
+}
+
+/// What the verifier sees of the honest claims about a batch.
+pub fn honest<'a>(judge: &Judge, batch: &'a Batch) -> Result<Shown<'a>> {
+    judge.show(batch, &batch.honest, &batch.seen, &batch.seen.proof)
 }
 
 /// Calls `f` with a running number and the inputs of each chunk.
@@ -205,8 +210,8 @@ pub fn deviation_curve(
         tried += size;
         for (deviation, accepted) in deviations.iter().zip(&mut accepted) {
             let fake = fakes::deviate(&batch.truth, &vec![*deviation; size], random)?;
-            let proof = judge.generator.proof(&batch.folded, &fake)?;
-            let logits = logits(network, &judge.show(&batch, &fake, &proof)?)?;
+            let seen = judge.see(&batch, &fake)?;
+            let logits = logits(network, &judge.show(&batch, &fake, &seen, &seen.proof)?)?;
             *accepted += logits.iter().filter(|logit| **logit >= 0.).count() as u64;
         }
         Ok(())

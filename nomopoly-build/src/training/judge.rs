@@ -8,7 +8,7 @@ use nomopoly_manifest::{Case, Check};
 use nomopoly_runtime::generator::Generator;
 use nomopoly_runtime::operations::Operation;
 use nomopoly_runtime::operations::linear::Contracted;
-use nomopoly_runtime::residual::{Prepared, features, proof_residual};
+use nomopoly_runtime::residual::{Prepared, half, proof_residual};
 use rand_chacha::ChaCha20Rng;
 
 use super::adversary::Adversary;
@@ -36,12 +36,20 @@ pub struct Batch {
     pub inputs: Vec<Tensor>,
     /// The true output.
     pub truth: Tensor,
-    /// The true output as some runtime computed it, and its proof.
+    /// The true output as some runtime computed it, and what is seen of it.
     pub honest: Tensor,
-    pub proof: Tensor,
+    pub seen: Seen,
     pub folded: Tensor,
     prepared: Option<Prepared>,
     contracted: Option<Contracted>,
+}
+
+/// What can be worked out of a claimed output, whatever the proof.
+pub struct Seen {
+    /// The half of the features that the output decides; the perceptron looks at none.
+    features: Option<Tensor>,
+    /// The generator's proof of the output.
+    pub proof: Tensor,
 }
 
 impl Judge {
@@ -69,8 +77,30 @@ impl Judge {
             let folded = prepared.folded.clone();
             (Some(prepared), folded)
         };
-        let proof = self.generator.proof(&folded, &honest)?;
-        Ok(Batch { inputs, truth, honest, proof, folded, prepared, contracted })
+        let seen = self.look(prepared.as_ref(), contracted.as_ref(), &folded, &honest)?;
+        Ok(Batch { inputs, truth, honest, seen, folded, prepared, contracted })
+    }
+
+    /// Looks at a claimed output.
+    pub fn see(&self, batch: &Batch, output: &Tensor) -> Result<Seen> {
+        self.look(batch.prepared.as_ref(), batch.contracted.as_ref(), &batch.folded, output)
+    }
+
+    fn look(
+        &self,
+        prepared: Option<&Prepared>,
+        contracted: Option<&Contracted>,
+        folded: &Tensor,
+        output: &Tensor,
+    ) -> Result<Seen> {
+        let features = match prepared {
+            Some(prepared) => {
+                let residual = prepared.output_residual(&self.operation, contracted, output)?;
+                Some(half(&residual.minimum(RESIDUAL_CEILING)?)?)
+            }
+            None => None,
+        };
+        Ok(Seen { features, proof: self.generator.proof(folded, output)? })
     }
 
     /// What the verifier sees of a claim.
@@ -78,15 +108,13 @@ impl Judge {
         &self,
         batch: &'a Batch,
         output: &'a Tensor,
+        seen: &Seen,
         proof: &'a Tensor,
     ) -> Result<Shown<'a>> {
-        let features = match &batch.prepared {
-            Some(prepared) => {
-                let contracted = batch.contracted.as_ref();
-                let residual = prepared.output_residual(&self.operation, contracted, output)?;
-                let of_proof = proof_residual(&self.generator, &batch.folded, output, proof)?;
-                let residual = residual.minimum(RESIDUAL_CEILING)?;
-                Some(features(&residual, &of_proof.minimum(RESIDUAL_CEILING)?)?)
+        let features = match &seen.features {
+            Some(features) => {
+                let residual = proof_residual(&self.generator, &seen.proof, proof)?;
+                Some(Tensor::cat(&[features, &half(&residual.minimum(RESIDUAL_CEILING)?)?], 1)?)
             }
             None => None,
         };
@@ -117,8 +145,11 @@ pub fn elements(operation: &Operation) -> usize {
 
 /// Claims of the five cases about one batch.
 pub struct Claims {
-    /// Output and proof of each case.
-    pub cases: BTreeMap<Case, (Tensor, Tensor)>,
+    /// The fake outputs of three of them, and what is seen of those.
+    fake: Tensor,
+    seen: Seen,
+    /// The proof of each case.
+    proofs: BTreeMap<Case, Tensor>,
     /// Whether each sample's fake output is the adversary's.
     pub by_adversary: Vec<bool>,
 }
@@ -147,17 +178,32 @@ impl Claims {
             })
             .collect();
         let fake = select(&by_adversary, &made, &moved)?;
+        let seen = judge.see(batch, &fake)?;
         let adversary_proof = adversary.proof(&judge.generator, &batch.folded, &fake)?.detach();
-        let fake_proof = fakes::fake_proofs(&batch.proof, 1e-3, random)?;
-        let generated = judge.generator.proof(&batch.folded, &fake)?;
-        let cases = BTreeMap::from([
-            (Case::Honest, (batch.honest.clone(), batch.proof.clone())),
-            (Case::FakeOutputFakeProof, (fake.clone(), adversary_proof)),
-            (Case::RealOutputFakeProof, (batch.honest.clone(), fake_proof)),
-            (Case::FakeOutputRealProof, (fake.clone(), batch.proof.clone())),
-            (Case::FakeOutputGeneratedProof, (fake, generated)),
+        let fake_proof = fakes::fake_proofs(&batch.seen.proof, 1e-3, random)?;
+        let proofs = BTreeMap::from([
+            (Case::Honest, batch.seen.proof.clone()),
+            (Case::FakeOutputFakeProof, adversary_proof),
+            (Case::RealOutputFakeProof, fake_proof),
+            (Case::FakeOutputRealProof, batch.seen.proof.clone()),
+            (Case::FakeOutputGeneratedProof, seen.proof.clone()),
         ]);
-        Ok(Self { cases, by_adversary })
+        Ok(Self { fake, seen, proofs, by_adversary })
+    }
+
+    /// Each case, and what the verifier sees of its claims about the batch.
+    pub fn shown<'a>(
+        &'a self,
+        judge: &'a Judge,
+        batch: &'a Batch,
+    ) -> impl Iterator<Item = Result<(Case, Shown<'a>)>> {
+        self.proofs.iter().map(|(case, proof)| {
+            let (output, seen) = match case {
+                Case::Honest | Case::RealOutputFakeProof => (&batch.honest, &batch.seen),
+                _ => (&self.fake, &self.seen),
+            };
+            Ok((*case, judge.show(batch, output, seen, proof)?))
+        })
     }
 }
 

@@ -303,13 +303,13 @@ impl<'a> Session<'a> {
             Claims::new(&self.judge, &batch, &self.adversary, deviation, &mut self.random)?;
 
         let mut losses = vec![];
-        for (case, (output, proof)) in &claims.cases {
-            let mut shown = self.judge.show(&batch, output, proof)?;
+        for shown in claims.shown(&self.judge, &batch) {
+            let (case, mut shown) = shown?;
             shown.features = shown.features.map(|features| features.detach());
-            let loss = cross_entropy(&self.network.logits(&shown)?, *case == Case::Honest)?;
+            let loss = cross_entropy(&self.network.logits(&shown)?, case == Case::Honest)?;
             // As much weight for the one honest case as for the four fake ones.
-            losses.push(if *case == Case::Honest { (loss * 4.)? } else { loss });
-            if *case == Case::Honest && self.network.is_head() {
+            losses.push(if case == Case::Honest { (loss * 4.)? } else { loss });
+            if case == Case::Honest && self.network.is_head() {
                 shown.features =
                     Some(threshold::envelope_batch(size, &mut self.random, &self.judge.device)?);
                 losses.push((cross_entropy(&self.network.logits(&shown)?, true)? * 4.)?);
@@ -324,10 +324,10 @@ impl<'a> Session<'a> {
         // and with its own.
         let fake = self.adversary.output(&self.judge.operation, &batch.inputs, &batch.truth)?;
         let own = self.adversary.proof(&self.judge.generator, &batch.folded, &fake)?;
-        let generated = self.judge.generator.proof(&batch.folded, &fake)?;
+        let seen = self.judge.see(&batch, &fake)?;
         let mut losses = vec![];
-        for proof in [&own, &generated] {
-            let shown = self.judge.show(&batch, &fake, proof)?;
+        for proof in [&own, &seen.proof] {
+            let shown = self.judge.show(&batch, &fake, &seen, proof)?;
             losses.push(cross_entropy(&self.network.logits(&shown)?, true)?);
         }
         let loss = (Tensor::stack(&losses, 0)?.sum_all()? / 2.)?;
@@ -475,8 +475,7 @@ impl<'a> Session<'a> {
                     if scale == 1. {
                         worst = judge.spreads(&batch)?.into_iter().fold(worst, f64::max);
                     }
-                    let shown = judge.show(&batch, &batch.honest, &batch.proof)?;
-                    honest.observe(&shown)
+                    honest.observe(&evaluate::honest(judge, &batch)?)
                 })?;
             }
             threshold::fix_head(&self.network, &honest)?;

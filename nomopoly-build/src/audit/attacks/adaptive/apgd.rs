@@ -94,10 +94,10 @@ impl Progress {
     /// Halves the steps that no longer help, by the two conditions of the paper; which ones.
     fn checkpoint(&mut self, best: &[f32], span: usize) -> Vec<bool> {
         let mut halved = vec![];
-        for row in 0..self.sizes.len() {
+        for (row, best) in best.iter().enumerate() {
             let seldom = (self.helped[row] as f64) < RHO * span as f64;
-            let stuck = self.checked[row] == (best[row], self.sizes[row]);
-            self.checked[row] = (best[row], self.sizes[row]);
+            let stuck = self.checked[row] == (*best, self.sizes[row]);
+            self.checked[row] = (*best, self.sizes[row]);
             if seldom || stuck {
                 self.sizes[row] /= 2.;
             }

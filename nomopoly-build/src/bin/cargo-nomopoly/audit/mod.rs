@@ -70,7 +70,7 @@ fn audit(
     let compiled = load_compiled(&subjects.registry, model).map_err(|error| match error {
         Error::NotCompiled { model: name, .. } => Failure::problem(
             format!("{name} is not compiled as it is now"),
-            &format!("run `{}` first", subjects.command(model)),
+            format!("run `{}` first", subjects.command(model)),
         ),
         error => error.into(),
     })?;
