@@ -27,38 +27,30 @@ pub fn operations(
     let nodes = model.outline().nodes.iter().filter_map(|node| Some((node.outputs.first()?, node)));
     nodes
         .map(|(name, node)| {
-            let place = subjects.iter().position(|s| s.operation().output() == name);
-            let Some(place) = place else {
-                return OperationAudit {
-                    operation: name.clone(),
-                    kind: node.kind.clone(),
-                    checked: CheckedHow::Recomputed,
-                    entry: None,
-                    certificate: None,
-                    cost: None,
-                    bytes: 0,
-                    honest: vec![],
-                    attacks: vec![],
-                    agreement: vec![],
-                    no_better_than_fixed: None,
-                };
-            };
-            let compiled = &subjects[place].compiled;
-            let header = &compiled.artefact.header;
-            let claimed = names.contains(&name.as_str());
+            // What the verifier computes itself, until more is known of it.
             let mut audit = OperationAudit {
                 operation: name.clone(),
                 kind: node.kind.clone(),
-                checked: checked(compiled, claimed),
-                entry: Some(header.entry.clone()),
-                certificate: header.certificate.clone(),
-                cost: Some(cost(compiled)),
-                bytes: bytes(compiled, claimed),
+                checked: CheckedHow::Recomputed,
+                entry: None,
+                certificate: None,
+                cost: None,
+                bytes: 0,
                 honest: vec![],
                 attacks: vec![],
                 agreement: vec![],
                 no_better_than_fixed: None,
             };
+            let place = subjects.iter().position(|s| s.operation().output() == name);
+            let Some(place) = place else { return audit };
+            let compiled = &subjects[place].compiled;
+            let header = &compiled.artefact.header;
+            let claimed = names.contains(&name.as_str());
+            audit.checked = checked(compiled, claimed);
+            audit.entry = Some(header.entry.clone());
+            audit.certificate.clone_from(&header.certificate);
+            audit.cost = Some(cost(compiled));
+            audit.bytes = bytes(compiled, claimed);
             for (piece, measured) in results {
                 match measured {
                     Measured::Attacks(figures) if piece.subject == Some(place) => {

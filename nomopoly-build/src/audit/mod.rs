@@ -318,18 +318,21 @@ impl Auditor {
     fn context(&self) -> Result<String> {
         let ids: Vec<String> =
             self.model.operations().iter().map(|op| op.artefact.id.to_string()).collect();
-        // The attacked inputs themselves stand for the data.
-        let first = (0..3).map(|number| self.input(number));
-        let first = first.collect::<Result<Vec<_>>>()?;
+        // Equal ids may hide other training: calibration data is not part of them.
+        let mut artefacts = blake3::Hasher::new();
+        for compiled in self.model.operations() {
+            artefacts.update(&compiled.artefact.to_bytes()?);
+        }
+        let data = self.data.as_ref().map(|(name, data)| (name, data.digest()));
         Ok(format!(
-            "{AUDIT_SCHEMA} {} {} {ids:?} {} {} {:?} {:?} {:?} {}",
+            "{AUDIT_SCHEMA} {} {} {:?} {ids:?} {} {} {} {:?} {data:?} {}",
             env!("CARGO_PKG_VERSION"),
             self.model.graph().model().digest(),
+            self.model.graph().inputs(),
+            artefacts.finalize(),
             self.samples,
             self.seed,
             self.effort,
-            blake3::hash(format!("{first:?}").as_bytes()),
-            self.data.as_ref().map(|(name, data)| (name, data.len())),
             self.baseline,
         ))
     }

@@ -40,9 +40,11 @@ use threshold::HonestResiduals;
 /// Multiply-accumulates that the final measurement may take for each test sample that was asked for:
 /// large operations are measured on fewer samples, and say so.
 const TEST_BUDGET: u64 = 1_000_000;
-/// Elements that one training step may hold: large operations train on fewer samples a step, each of
-/// which has thousands of positions.
+/// Elements that one training step of a head may hold: large operations train on fewer samples a
+/// step, each of which has thousands of positions.
 const STEP_ELEMENTS: usize = 32 << 10;
+/// The same of the baseline perceptron, which has one verdict a sample to learn from.
+const BASELINE_STEP_ELEMENTS: usize = 2 << 20;
 /// Multiply-accumulates of recomputing that one epoch may hold.
 const EPOCH_BUDGET: u64 = 160_000_000;
 /// Random errors that the curve of false acceptance may draw at each of its points.
@@ -288,7 +290,8 @@ impl<'a> Session<'a> {
 
     /// Samples a step and steps an epoch: as the options say, fewer for large operations.
     fn sizes(&self) -> (usize, usize) {
-        let affordable = STEP_ELEMENTS / self.judge.elements().max(1);
+        let most = if self.judge.baseline { BASELINE_STEP_ELEMENTS } else { STEP_ELEMENTS };
+        let affordable = most / self.judge.elements().max(1);
         let batch = (self.options.batch_size as usize).min(affordable).max(2);
         let macs = self.judge.operation.recompute_cost().max(1) * batch as u64;
         let steps = (EPOCH_BUDGET / macs) as usize;

@@ -5,13 +5,15 @@
 //! | `bench.rs` | a compiled demo model to work on, running the command |
 //! | `results.rs` | what the subcommands print when all is well |
 //! | `packages.rs` | packages and workspaces, `-p` |
-//! | `policies.rs` | policies and audits |
+//! | `auditing.rs` | the audit of a model |
+//! | `policies.rs` | policies, and what audits count for |
 //! | `../shared/audits.rs` | an audit made by hand |
 //! | `proofs.rs` | proofs and inputs that are damaged, foreign or do not fit |
 //! | `registries.rs` | damaged and impossible registries, interruption |
 #![cfg(feature = "cli")]
 #![forbid(unsafe_code)]
 
+mod auditing;
 #[path = "../shared/audits.rs"]
 mod audits;
 mod bench;

@@ -138,7 +138,7 @@ pub struct CompileArguments {
     #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
     pub device: DeviceName,
     /// Real inputs to train and measure on: a .npz file with an array `[samples, ...]` per model
-    /// input [default: generated inputs]
+    /// input, or a .npy file for a model with one input [default: generated inputs]
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
     /// Train every operation again, also what the registry has
@@ -197,7 +197,8 @@ pub struct AuditArguments {
     /// Seed of everything random; equal seeds give equal figures
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Real inputs: a .npz file with an array `[samples, ...]` per model input [default: generated]
+    /// Real inputs: a .npz file with an array `[samples, ...]` per model input, or a .npy file for a
+    /// model with one input [default: generated]
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// A Python interpreter with onnxruntime and numpy, for honest runs of ONNX Runtime
