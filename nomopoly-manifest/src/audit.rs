@@ -159,6 +159,8 @@ pub struct Audit {
     /// BLAKE3 of the model, 64 hexadecimal digits.
     pub digest: String,
     pub settings: AuditSettings,
+    /// Whether every attack of the suite was run, within its budget.
+    pub is_whole: bool,
     /// What was asked for and not run, with the reason: no time left, or what it needs is absent.
     pub skipped: Vec<Skipped>,
     /// Every node that computes something, in the model's order.

@@ -44,13 +44,12 @@ pub fn agreement(
     for bits in BITS {
         let mut random =
             random::stream(seed, &artefact.id.to_string(), &format!("audit agreement {bits}"));
-        let (mut accepted, mut tried, mut turn) = (0, 0, 0);
+        let (mut accepted, mut tried) = (0, 0);
         let (mut bound, mut deviation) = (0., 0.);
-        while tried < trials {
+        let size = subject.chunk_size().min(PER_KEY);
+        for turn in 0..trials.div_ceil(size) {
             check_stop()?;
-            let size = subject.chunk_size().min(PER_KEY).min(trials - tried);
             let scene = subject.scene(turn * size, size)?;
-            turn += 1;
             let unit = linear.sketch_unit(&scene.inputs[0])?;
             let (error, spreads) = tight(&scene, &unit, &mut random)?;
             // Each sample is moved as far as its own bound is of these bits.
@@ -59,7 +58,7 @@ pub fn agreement(
                 .map(|spread| deviation_at(sketches, threshold, *spread, bits))
                 .collect();
             if moves.iter().any(|size| !size.is_finite()) {
-                tried += size;
+                // The error of an output of zeros has no relative size.
                 continue;
             }
             let error = super::attacks::adaptive::scaled_each(&error, &scene.truth, &moves)?;
@@ -72,7 +71,10 @@ pub fn agreement(
             }
             tried += size;
         }
-        let n = tried.max(1) as f64;
+        if tried == 0 {
+            continue;
+        }
+        let n = tried as f64;
         points.push(DeviationPoint {
             deviation: deviation / n,
             certified_log2: Some((bound / n).log2()),
@@ -91,7 +93,7 @@ fn tight(
     random: &mut rand_chacha::ChaCha20Rng,
 ) -> Result<(Tensor, Vec<f64>)> {
     let dims = scene.truth.dims().to_vec();
-    let axis = scene.subject.feature_axis().min(dims.len() - 1);
+    let axis = scene.feature_axis();
     let mut shape = dims.clone();
     shape[axis] = 1;
     let positions: usize = shape.iter().product();

@@ -9,16 +9,14 @@ use candle_core::{Device, Tensor, Var};
 use nomopoly_manifest::{Attacker, DriftPoint};
 use nomopoly_runtime::artefact::Network;
 use nomopoly_runtime::dynamic::Verifier;
-use nomopoly_runtime::operations::Operation;
 use nomopoly_runtime::{CompiledOperation, NamedTensor, Proof};
 use rand_chacha::ChaCha20Rng;
 
 use super::attacks::adaptive::projected;
-use super::subject::{Subject, key};
+use super::subject::key;
 use super::whole::{Values, Whole};
 use crate::error::Result;
 use crate::random as seeded;
-use crate::samples::Samples;
 use crate::statistics::rate;
 
 /// Shares of the threshold that a host spends.
@@ -41,7 +39,9 @@ pub fn drift(
     check_stop: &dyn Fn() -> Result<()>,
 ) -> Result<Vec<DriftPoint>> {
     let Some(output) = whole.graph().outputs().first().cloned() else { return Ok(vec![]) };
-    if whole.model.proved().next().is_none()
+    let has_head =
+        |compiled: &CompiledOperation| matches!(compiled.artefact.network, Network::Residual(_));
+    if !whole.model.proved().any(has_head)
         || output.shape.iter().product::<usize>() < 2
         || nomopoly_runtime::typed_dtype(output.dtype) != Some("f32")
     {
@@ -81,9 +81,10 @@ pub fn drift(
                     .map(|contracted| contracted.vectors.clone());
                 // Without sketches there is nothing that a key would help to hide.
                 let (direction, share) = match (known, vectors) {
-                    (true, Some(vectors)) if vectors.dim(0)? > vectors.dim(1)? => {
-                        (hidden(compiled, x, direction, &vectors, device)?, point.share)
-                    }
+                    (true, Some(vectors)) if vectors.dim(0)? > vectors.dim(1)? => (
+                        projected(direction, features_of(compiled, direction), &vectors)?,
+                        point.share,
+                    ),
                     (true, _) => (direction.clone(), point.share.min(0.9)),
                     (false, _) => (direction.clone(), point.share),
                 };
@@ -170,9 +171,10 @@ fn error(
     let operation = &compiled.operation;
     match operation.linear() {
         Some(linear) if compiled.in_transcript() => {
-            let axis = if linear.is_channels_first() { 2 } else { direction.rank() - 1 };
+            let axis = features_of(compiled, direction);
             let norm = (direction.sqr()?.sum_keepdim(axis)?.sqrt()? + 1e-30)?;
-            let unit = sketch_unit(operation, x, norm.dims())?;
+            // One unit for each position.
+            let unit = linear.sketch_unit(&x[0])?.reshape(norm.dims())?;
             Ok((direction.broadcast_div(&norm)?.broadcast_mul(&unit)? * size)?)
         }
         _ => {
@@ -183,35 +185,12 @@ fn error(
     }
 }
 
-/// The rounding unit at each position, in the shape of one feature of the output.
-fn sketch_unit(operation: &Operation, x: &[Tensor], shape: &[usize]) -> Result<Tensor> {
-    let truth = operation.forward(x)?;
-    let Some(linear) = operation.linear() else { return Ok(truth.zeros_like()?) };
-    let unit = linear.sketch_unit(&x[0])?;
-    let positions: usize = shape.iter().product();
-    if unit.elem_count() == positions {
-        return Ok(unit.reshape(shape)?);
+/// Axis of the features in an output `[1, ...]` of a linear operation.
+fn features_of(compiled: &CompiledOperation, output: &Tensor) -> usize {
+    match compiled.operation.linear() {
+        Some(linear) if linear.is_channels_first() => 2.min(output.rank() - 1),
+        _ => output.rank() - 1,
     }
-    // Units that several positions share.
-    let most = unit.flatten_all()?.min(0)?;
-    Ok(most.broadcast_as(positions)?.reshape(shape)?)
-}
-
-/// The direction without its components along the secret vectors.
-fn hidden(
-    compiled: &CompiledOperation,
-    x: &[Tensor],
-    direction: &Tensor,
-    vectors: &Tensor,
-    device: &Device,
-) -> Result<Tensor> {
-    let subject = Subject {
-        compiled: compiled.clone(),
-        samples: Samples { inputs: x.to_vec() },
-        device: device.clone(),
-    };
-    let scene = subject.scene(0, 1)?;
-    projected(&scene, direction.flatten_all()?.to_vec1::<f32>()?, vectors)
 }
 
 /// How far the runner-up is behind the answer: what an attacker makes smaller.

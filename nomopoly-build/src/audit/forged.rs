@@ -5,7 +5,7 @@ use nomopoly_manifest::{AttackFigures, Attacker, Family};
 use nomopoly_runtime::operations::Linear;
 
 use super::attacks::{Forgery, Substitution, forgeries, substituted};
-use super::subject::{Subject, key};
+use super::subject::{Claim, Subject, key};
 use super::tally::{Tally, deviations};
 use super::verifiers::Judges;
 use crate::error::Result;
@@ -58,6 +58,7 @@ pub fn run(
         let scene = subject.scene(done, size)?;
         let keys = &mut random::stream(seed, &id, &format!("audit key {turn}"));
         let jury = judges.jury(&key(keys), &scene.inputs)?;
+        let honest = scene.claim(scene.truth.clone())?;
         for attack in attacks.iter_mut().filter(|attack| !attack.stopped) {
             let claim = match &attack.kind {
                 Kind::Forged(forgery) => {
@@ -71,13 +72,33 @@ pub fn run(
                 continue;
             };
             let sizes = deviations(&claim.output, &scene.truth)?;
+            let mut verdicts = jury.verdicts(&claim)?;
+            // Two inputs may be the same: their proofs are then no forgeries.
+            let forged = differ(&claim, &honest)?;
+            let keep = |index: &usize| forged[*index];
+            let sizes: Vec<f64> = (0..sizes.len()).filter(keep).map(|index| sizes[index]).collect();
+            for accepted in verdicts.values_mut() {
+                *accepted = (0..accepted.len()).filter(keep).map(|i| accepted[i]).collect();
+            }
             let proofs = attack.family == Family::Proofs;
-            attack.tally.claims(&jury.verdicts(&claim)?, &sizes, subject.min_deviation(), proofs);
+            attack.tally.claims(&verdicts, &sizes, subject.min_deviation(), proofs);
         }
         done += size;
         turn += 1;
     }
     Ok(attacks.into_iter().filter_map(figures).collect())
+}
+
+/// Which claims are others than the honest ones.
+fn differ(claim: &Claim, honest: &Claim) -> Result<Vec<bool>> {
+    let batch = claim.proof.dim(0)?;
+    let difference = |a: &Tensor, b: &Tensor| -> Result<Vec<f32>> {
+        Ok((a - b)?.abs()?.reshape((batch, ()))?.sum(1)?.to_vec1::<f32>()?)
+    };
+    let outputs = difference(&claim.output, &honest.output)?;
+    let proofs = difference(&claim.proof, &honest.proof)?;
+    // What is not a number differs.
+    Ok(outputs.into_iter().zip(proofs).map(|pair| pair != (0., 0.)).collect())
 }
 
 fn running(name: &'static str, family: Family, kind: Kind) -> Running {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use nomopoly_manifest::{Defence, HonestFigures, Skipped};
 use nomopoly_runtime::dynamic::Verifier;
-use nomopoly_runtime::{Error as RuntimeError, NamedTensor, Proof, TensorData};
+use nomopoly_runtime::{Error as RuntimeError, NamedTensor, Proof, TensorData, typed_dtype};
 use rand_chacha::ChaCha20Rng;
 use serde::{Deserialize, Serialize};
 
@@ -18,11 +18,12 @@ use crate::error::{Error, Result};
 use crate::statistics::rate;
 
 /// Scales of the model's inputs.
-pub const SCALES: [f64; 4] = [1., 0., 1e-3, 1e3];
+pub const SCALES: [f64; 4] = [1., 1e-3, 1e3, 0.];
 /// Inferences under one key.
 const PER_KEY: usize = 50;
-/// Inferences that ONNX Runtime is given at once.
-const PER_PROCESS: usize = 2000;
+/// Inferences that are run at once, and elements that they may expose together.
+const AT_ONCE: usize = 2000;
+const AT_ONCE_ELEMENTS: usize = 64 << 20;
 
 /// Who computes.
 pub enum Runtime {
@@ -139,7 +140,7 @@ pub struct Field<'a> {
 }
 
 impl Field<'_> {
-    /// Measures `count` inferences of a runtime, a quarter of them at each scale.
+    /// Measures `count` inferences of a runtime, as many at each scale; few of zeros.
     ///
     /// # Errors
     /// When the model cannot be run on its inputs as they are.
@@ -154,15 +155,27 @@ impl Field<'_> {
             Honest { operations: vec![vec![]; self.subjects.len()], ..Honest::default() };
         let device = &self.subjects.first().map_or(candle_core::Device::Cpu, |s| s.device.clone());
         let mut verifier = Verifier::new(&self.whole.model, &key(random), device)?;
-        let each = count.div_ceil(SCALES.len()).max(1);
-        for (turn, scale) in SCALES.into_iter().enumerate() {
+        // Inputs that are no numbers have no scale.
+        let float = |name| matches!(name, Some("f32" | "f64"));
+        let inputs = self.whole.graph().inputs();
+        let scaled_too = inputs.iter().any(|input| float(typed_dtype(input.dtype)));
+        let scales = if scaled_too { &SCALES[..] } else { &SCALES[..1] };
+        // Zeros are one input: what is rejected there is rejected always, under any key.
+        let others = scales.iter().filter(|scale| **scale != 0.).count();
+        let zeros = if scaled_too { PER_KEY.min(count.div_ceil(SCALES.len())) } else { 0 };
+        let most = (AT_ONCE_ELEMENTS / self.whole.elements().max(1)).clamp(1, AT_ONCE);
+        for (turn, scale) in scales.iter().copied().enumerate() {
+            let each = match scale {
+                0. => zeros,
+                _ => (count - zeros).div_ceil(others),
+            };
             let mut whole = Counts::default();
             let mut operations: Vec<Counts> =
                 self.subjects.iter().map(|_| Counts::default()).collect();
             let mut start = 0;
             let outcome = (|| -> Result<()> {
                 while start < each {
-                    let size = PER_PROCESS.min(each - start);
+                    let size = most.min(each - start);
                     let numbers = (0..size).map(|index| first + turn * each + start + index);
                     let inputs = numbers
                         .map(|number| Ok(scaled((self.inputs)(number)?, scale)))
@@ -170,7 +183,8 @@ impl Field<'_> {
                     let runs = runtime.run(self.whole, &inputs, self.check_stop)?;
                     for (inputs, runs) in inputs.chunks(PER_KEY).zip(runs.chunks(PER_KEY)) {
                         (self.check_stop)()?;
-                        self.whole_model(&mut verifier, inputs, runs, &mut whole, random)?;
+                        let plain = matches!(runtime, Runtime::Tract);
+                        self.whole_model(&mut verifier, inputs, runs, plain, &mut whole, random)?;
                         self.by_operation(runs, &mut operations, random)?;
                     }
                     start += size;
@@ -184,6 +198,13 @@ impl Field<'_> {
                     let what = format!("honest runs of {} at scale {scale:.0e}", runtime.name());
                     let reason = format!("`{tensor}` is not finite there in the model itself");
                     honest.skipped.push((what, reason));
+                    continue;
+                }
+                Err(error @ (Error::Interrupted | Error::OutOfTime)) => return Err(error),
+                // Another runtime that cannot run the model is no reason to measure nothing.
+                Err(error) if matches!(runtime, Runtime::OnnxRuntime(_)) => {
+                    let what = format!("honest runs of {} at scale {scale:.0e}", runtime.name());
+                    honest.skipped.push((what, error.to_string()));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -201,12 +222,19 @@ impl Field<'_> {
         verifier: &mut Verifier,
         inputs: &[Vec<NamedTensor>],
         runs: &[Values],
+        plain: bool,
         counts: &mut Counts,
         random: &mut ChaCha20Rng,
     ) -> Result<()> {
         verifier.rotate(&key(random))?;
         for (inputs, run) in inputs.iter().zip(runs) {
-            let sent = self.whole.prove(inputs, run)?.to_bytes()?;
+            // tract's own run is the prover's, as it is.
+            let proof = if plain {
+                self.whole.prove_plainly(inputs)?
+            } else {
+                self.whole.prove(inputs, run)?
+            };
+            let sent = proof.to_bytes()?;
             let report = verifier.inspect(inputs, &Proof::from_bytes(&sent)?)?;
             let accepted = BTreeMap::from([(Defence::Learned, vec![report.accepted()])]);
             let residuals: Vec<_> = report.operations.iter().map(|op| op.residual).collect();

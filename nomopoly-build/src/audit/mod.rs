@@ -39,6 +39,7 @@ use nomopoly_manifest::{
     DeviationPoint, DriftPoint, Epoch, Family, Skipped,
 };
 use nomopoly_runtime::artefact::Artefact;
+use nomopoly_runtime::onnx::Digest;
 use nomopoly_runtime::{CompiledModel, CompiledOperation, DeviceChoice, NamedTensor};
 use rand_chacha::ChaCha20Rng;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,8 @@ use whole::Whole;
 
 /// Trials of each cheap attack on each operation, unless another number is asked for.
 pub const DEFAULT_SAMPLES: u32 = 20_000;
+/// Version of the attacks: what an older suite measured is measured again.
+const SUITE: u32 = 1;
 /// Most inferences that whole-model attacks are tried on.
 const MOST_INFERENCES: usize = 1000;
 /// Inferences of a drift attack at each share.
@@ -70,6 +73,8 @@ const TRIAL_BUDGET: u64 = 1_000_000;
 /// Elements that a gradient attack may move in all its steps: large operations get fewer starts,
 /// and say so.
 const GRADIENT_BUDGET: usize = 2_000_000_000;
+/// Elements that the claims of an oracle attack may hold together.
+const QUERY_BUDGET: usize = 10_000_000_000;
 
 /// What happens during an audit, for progress displays.
 #[derive(Debug)]
@@ -248,6 +253,8 @@ impl Auditor {
         let device = self.device.open()?;
         let whole = Whole::new(self.model.clone(), &device)?;
         let (subjects, distinct) = self.subjects(&device)?;
+        // Large operations keep fewer inputs than there are.
+        let distinct = subjects.iter().map(|s| s.samples.len()).min().unwrap_or(distinct);
         let runtimes = self.runtimes();
         let work = Work {
             auditor: self,
@@ -259,7 +266,7 @@ impl Auditor {
             device: &device,
         };
         let mut skipped = vec![];
-        let results = work.run(&selection, start, &mut skipped)?;
+        let (results, in_time) = work.run(&selection, start, &mut skipped)?;
         if self.python.is_none() {
             skipped.push(Skipped {
                 what: "honest runs of ONNX Runtime".into(),
@@ -283,6 +290,7 @@ impl Auditor {
                 min_deviation: options.min_deviation,
                 soundness_bits: options.soundness_bits,
             },
+            is_whole: in_time && selection == names(),
             operations: ledger::operations(&self.model, &subjects, &results, &selection),
             whole: ledger::whole(&self.model, &whole, &results, &inputs)?,
             skipped,
@@ -325,7 +333,7 @@ impl Auditor {
         }
         let data = self.data.as_ref().map(|(name, data)| (name, data.digest()));
         Ok(format!(
-            "{AUDIT_SCHEMA} {} {} {:?} {ids:?} {} {} {} {:?} {data:?} {}",
+            "{AUDIT_SCHEMA} {SUITE} {} {} {:?} {ids:?} {} {} {} {:?} {data:?} {}",
             env!("CARGO_PKG_VERSION"),
             self.model.graph().model().digest(),
             self.model.graph().inputs(),
@@ -434,7 +442,7 @@ impl Work<'_> {
         selection: &[&'static str],
         start: Instant,
         skipped: &mut Vec<Skipped>,
-    ) -> Result<Results> {
+    ) -> Result<(Results, bool)> {
         let deadline = self.auditor.budget.and_then(|budget| start.checked_add(budget));
         let baseline = self.baseline(skipped);
         let first: Vec<Piece> = (0..self.subjects.len())
@@ -443,7 +451,7 @@ impl Work<'_> {
             .collect();
         let second = self.pieces(selection);
         let pieces = first.len() + second.len();
-        let done = |piece: &&Piece| self.parts.get::<Measured>(&piece.name).is_some();
+        let done = |piece: &&Piece| self.parts.get::<Measured>(&self.part(piece)).is_some();
         let done = first.iter().chain(&second).filter(done).count();
         self.auditor.observer.event(&AuditEvent::Planned { pieces, done });
 
@@ -467,13 +475,36 @@ impl Work<'_> {
             };
             panels.push(Panel::new(subject, perceptron));
         }
+        let asked = second.len();
         let results = self.all(second, &panels, deadline, skipped)?;
         for (_, measured) in &results {
             if let Measured::Honest(honest) = measured {
                 skipped.extend(honest.skipped());
             }
         }
-        Ok(results)
+        for (piece, measured) in &results {
+            let nothing = match measured {
+                Measured::Attacks(figures) => figures.is_empty(),
+                Measured::Drift(points) => points.is_empty(),
+                _ => false,
+            };
+            // On one operation an attack may have no meaning; on the whole model that is news.
+            if nothing && piece.subject.is_none() {
+                let reason = "it changes nothing that this model computes".to_owned();
+                skipped.push(Skipped { what: piece.name.clone(), reason });
+            }
+        }
+        let in_time = results.len() == asked;
+        Ok((results, in_time))
+    }
+
+    /// Under which name what a piece measured is kept.
+    fn part(&self, piece: &Piece) -> String {
+        match piece.task {
+            // The runtimes share the runs between them.
+            Task::Honest(_) => format!("{}, one of {}", piece.name, self.runtimes.len()),
+            _ => piece.name.clone(),
+        }
     }
 
     /// Whether perceptrons are trained to compare with.
@@ -564,7 +595,7 @@ impl Work<'_> {
                     let threads = (cores / workers).max(1);
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
                     while let Some((index, piece)) = locked(&queue) {
-                        let known = self.parts.get::<Measured>(&piece.name);
+                        let known = self.parts.get::<Measured>(&self.part(&piece));
                         let over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
                         if known.is_none() && over {
                             let mut late = late.lock().unwrap_or_else(PoisonError::into_inner);
@@ -584,11 +615,12 @@ impl Work<'_> {
                                 results.push((index, (piece, measured)));
                             }
                             Err(error) => {
-                                self.stop.store(true, Ordering::Relaxed);
-                                let mut failure =
-                                    failure.lock().unwrap_or_else(PoisonError::into_inner);
                                 // The first error is the cause; others are its consequence.
-                                failure.get_or_insert(error);
+                                failure
+                                    .lock()
+                                    .unwrap_or_else(PoisonError::into_inner)
+                                    .get_or_insert(error);
+                                self.stop.store(true, Ordering::Relaxed);
                                 return;
                             }
                         }
@@ -622,7 +654,7 @@ impl Work<'_> {
         let what = piece.name.as_str();
         self.auditor.observer.event(&AuditEvent::Started { what });
         let measured = self.work(piece, panels)?;
-        self.parts.put(&piece.name, &measured)?;
+        self.parts.put(&self.part(piece), &measured)?;
         let seconds = start.elapsed().as_secs_f64();
         self.auditor.observer.event(&AuditEvent::Finished { what, seconds });
         Ok(measured)
@@ -770,7 +802,16 @@ impl Work<'_> {
         };
         let entry = &subject.compiled.artefact.header.entry;
         let go_on = &mut |_: &Epoch| self.check_stop().is_ok();
-        let trained = training::train(operation, entry, &options, splits, self.device, go_on)?;
+        // It judges the proofs that the compiled verifier judges: those of the same generator.
+        let seed = &subject.compiled.artefact.header.generator_seed;
+        let seed = Digest::from_hex(seed).map_err(|error| Error::Operation {
+            operation: operation.output().to_owned(),
+            entry: entry.clone(),
+            reason: format!("the seed of its generator: {error}"),
+        })?;
+        let seed = *seed.as_bytes();
+        let trained =
+            training::train_with(seed, operation, entry, &options, splits, self.device, go_on)?;
         Ok(Measured::Perceptron(Ok(trained.compiled.artefact.to_bytes()?)))
     }
 }
@@ -795,7 +836,9 @@ fn affordable(effort: &Effort, subject: &Subject) -> Effort {
     let elements = training::elements(subject.operation()).max(1);
     let starts = (GRADIENT_BUDGET / effort.steps.max(1) / elements).max(1);
     let inputs = effort.inputs.min((starts / effort.restarts.max(1)).max(1));
+    let queries = QUERY_BUDGET / effort.oracles.max(1) / elements;
     Effort {
+        queries: effort.queries.min(queries.max(500)),
         trials: trials(subject, effort.trials),
         inputs,
         restarts: effort.restarts.min((starts / inputs).max(1)),

@@ -57,12 +57,8 @@ impl Subject {
     /// The samples of these numbers, round and round.
     fn select(&self, numbers: &[usize]) -> Result<Vec<Tensor>> {
         let n = self.samples.len().max(1);
-        let indices: Vec<u32> = numbers.iter().map(|number| (number % n) as u32).collect();
-        let select = |input: &Tensor| {
-            let indices = Tensor::from_slice(&indices, indices.len(), input.device())?;
-            Ok(input.index_select(&indices, 0)?)
-        };
-        self.samples.inputs.iter().map(select).collect()
+        let numbers: Vec<usize> = numbers.iter().map(|number| number % n).collect();
+        self.samples.inputs.iter().map(|input| select(input, &numbers)).collect()
     }
 
     /// Inputs from sample `start` on, with all that does not depend on a verifier.
@@ -108,9 +104,25 @@ pub struct Scene<'a> {
 }
 
 impl Scene<'_> {
+    /// Axis of the features in outputs of this batch.
+    pub fn feature_axis(&self) -> usize {
+        self.subject.feature_axis().min(self.truth.rank().saturating_sub(1))
+    }
+
     /// Number of samples B.
     pub fn len(&self) -> usize {
         self.truth.dims().first().copied().unwrap_or(0)
+    }
+
+    /// The scene of some of the samples.
+    pub fn select(&self, rows: &[usize]) -> Result<Self> {
+        Ok(Self {
+            subject: self.subject,
+            numbers: rows.iter().map(|row| self.numbers[*row]).collect(),
+            inputs: self.inputs.iter().map(|input| select(input, rows)).collect::<Result<_>>()?,
+            truth: select(&self.truth, rows)?,
+            folded: select(&self.folded, rows)?,
+        })
     }
 
     /// A scene of one sample, that sample over and over.
@@ -153,6 +165,13 @@ impl Scene<'_> {
         let values: Vec<f32> = rows.into_iter().flatten().collect();
         Ok(Tensor::from_vec(values, self.truth.dims(), self.truth.device())?)
     }
+}
+
+/// Rows of a batch.
+pub fn select(batch: &Tensor, rows: &[usize]) -> Result<Tensor> {
+    let indices: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
+    let indices = Tensor::from_vec(indices, rows.len(), batch.device())?;
+    Ok(batch.index_select(&indices, 0)?)
 }
 
 /// What a host claims of a batch: outputs `[B, ...]` and proof vectors `[B, proof_dim]`.

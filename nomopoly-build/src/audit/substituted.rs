@@ -1,6 +1,7 @@
 //! Substituted models and edited answers against the check of a whole model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 use nomopoly_manifest::{AttackFigures, Attacker, Attribute, Defence, Family, OperationKind};
@@ -50,37 +51,29 @@ impl Scene<'_> {
                         others.insert(subject.operation().output().to_owned(), weights);
                     }
                 }
-                if others.is_empty() {
+                let (host, changed) = self.host(&others)?;
+                if changed == 0 {
                     return Ok(None);
                 }
-                let host = self.host(&others)?;
-                let setting = format!("every linear operation: {}", attack.setting);
-                let hosts = [host];
-                self.run(name, Family::Substituted, setting, &hosts, Edit::None, &mut random)
+                let all = self.subjects.iter().filter(|s| s.linear().is_some()).count();
+                let which = if changed == all {
+                    "every linear operation".to_owned()
+                } else {
+                    format!("{changed} of {all} linear operations")
+                };
+                let setting = format!("{which}: {}", attack.setting);
+                self.run(name, Family::Substituted, setting, &host, Edit::None, &mut random)
             }
-            ("one-layer", None) => {
-                let other_seed = substituted::ALL.iter().find(|attack| attack.name == "other-seed");
-                let mut hosts = vec![];
-                for subject in self.subjects {
-                    let Some(attack) = other_seed else { continue };
-                    if let Some(weights) = forged::weights(subject, attack, self.seed)? {
-                        let name = subject.operation().output().to_owned();
-                        hosts.push(self.host(&BTreeMap::from([(name, weights)]))?);
-                    }
-                }
-                let setting =
-                    "one linear operation by turns has weights of another seed".to_owned();
-                self.run(name, Family::Substituted, setting, &hosts, Edit::None, &mut random)
-            }
+            ("one-layer", None) => self.one_layer(&mut random),
             ("edited-output", None) => {
                 let setting = "the model's answer is another one, by the least change".to_owned();
-                let hosts = [self.honest()?];
-                self.run(name, Family::Outputs, setting, &hosts, Edit::Answer, &mut random)
+                let host = self.honest()?;
+                self.run(name, Family::Outputs, setting, &host, Edit::Answer, &mut random)
             }
             ("replayed-inference", None) => {
                 let setting = "the honest proof of another input".to_owned();
-                let hosts = [self.honest()?];
-                self.run(name, Family::Proofs, setting, &hosts, Edit::Replay, &mut random)
+                let host = self.honest()?;
+                self.run(name, Family::Proofs, setting, &host, Edit::Replay, &mut random)
             }
             _ => Ok(None),
         }
@@ -90,8 +83,33 @@ impl Scene<'_> {
         Ok(Prover::new(self.whole.model.clone(), self.device)?)
     }
 
-    /// A host that runs the model with other weights of these operations.
-    fn host(&self, weights: &BTreeMap<String, Tensor>) -> Result<Prover> {
+    /// Each linear operation in turn with weights of another seed, all the others true.
+    fn one_layer(&self, random: &mut ChaCha20Rng) -> Result<Option<AttackFigures>> {
+        let Some(attack) = substituted::ALL.iter().find(|attack| attack.name == "other-seed")
+        else {
+            return Ok(None);
+        };
+        let linear: Vec<&Subject> =
+            self.subjects.iter().filter(|subject| subject.linear().is_some()).collect();
+        let each = self.count.div_ceil(linear.len().max(1));
+        let mut tally = Tally::default();
+        for (turn, subject) in linear.iter().enumerate() {
+            let Some(weights) = forged::weights(subject, attack, self.seed)? else { continue };
+            let name = subject.operation().output().to_owned();
+            // One such model at a time: each is as large as the whole.
+            let (host, changed) = self.host(&BTreeMap::from([(name, weights)]))?;
+            if changed > 0 {
+                let numbers = turn * each..(turn + 1) * each;
+                self.try_host(&mut tally, &host, numbers, Edit::None, random)?;
+            }
+        }
+        let setting = "one linear operation by turns has weights of another seed".to_owned();
+        Ok(figures("one-layer", Family::Substituted, Attacker::Host, setting, tally))
+    }
+
+    /// A host that runs the model with other weights of these operations, and how many of them
+    /// have others now.
+    fn host(&self, weights: &BTreeMap<String, Tensor>) -> Result<(Prover, usize)> {
         let graph = self.whole.graph();
         let mut altered: BTreeMap<String, Vec<f32>> = BTreeMap::new();
         for subject in self.subjects {
@@ -101,14 +119,18 @@ impl Scene<'_> {
                 altered.insert(name, values);
             }
         }
+        let mut changed = BTreeSet::new();
         let graph = graph.with_altered_weights(|name, _, values| {
             if let Some(other) = altered.get(name)
                 && other.len() == values.len()
             {
+                if values != other.as_slice() {
+                    changed.insert(name.to_owned());
+                }
                 values.copy_from_slice(other);
             }
         })?;
-        Ok(Prover::running(self.whole.model.clone(), &graph, self.device)?)
+        Ok((Prover::running(self.whole.model.clone(), &graph, self.device)?, changed.len()))
     }
 
     fn run(
@@ -116,24 +138,33 @@ impl Scene<'_> {
         name: &str,
         family: Family,
         setting: String,
-        hosts: &[Prover],
+        host: &Prover,
         edit: Edit,
         random: &mut ChaCha20Rng,
     ) -> Result<Option<AttackFigures>> {
-        if hosts.is_empty() {
-            return Ok(None);
-        }
         let attacker = if edit == Edit::Replay { Attacker::Outsider } else { Attacker::Host };
         let mut tally = Tally::default();
+        self.try_host(&mut tally, host, 0..self.count, edit, random)?;
+        Ok(figures(name, family, attacker, setting, tally))
+    }
+
+    /// Checks what a host claims of these inferences.
+    fn try_host(
+        &self,
+        tally: &mut Tally,
+        host: &Prover,
+        numbers: Range<usize>,
+        edit: Edit,
+        random: &mut ChaCha20Rng,
+    ) -> Result<()> {
         let mut verifier = Verifier::new(&self.whole.model, &key(random), self.device)?;
         let honest = self.honest()?;
-        for number in 0..self.count {
+        for number in numbers {
             (self.check_stop)()?;
             if number % PER_KEY == 0 {
                 verifier.rotate(&key(random))?;
             }
             let inputs = (self.inputs)(number)?;
-            let host = &hosts[number % hosts.len()];
             let truth = honest.prove(&inputs)?;
             let answer = truth.outputs.first().map(|output| output.name.clone());
             let claimed = match edit {
@@ -151,15 +182,25 @@ impl Scene<'_> {
             let report = verifier.inspect(&inputs, &Proof::from_bytes(&claimed.to_bytes()?)?)?;
             let size = moved(&truth, &claimed);
             let verdicts = BTreeMap::from([(Defence::Learned, vec![report.accepted()])]);
-            tally.claims(&verdicts, &[size], self.min_deviation, family == Family::Proofs);
+            tally.claims(&verdicts, &[size], self.min_deviation, false);
         }
-        if tally.is_empty() {
-            return Ok(None);
-        }
-        let (accepted, deviations) = tally.finish();
-        let attack = name.to_owned();
-        Ok(Some(AttackFigures { attack, family, attacker, setting, accepted, deviations }))
+        Ok(())
     }
+}
+
+fn figures(
+    name: &str,
+    family: Family,
+    attacker: Attacker,
+    setting: String,
+    tally: Tally,
+) -> Option<AttackFigures> {
+    if tally.is_empty() {
+        return None;
+    }
+    let (accepted, deviations) = tally.finish();
+    let attack = name.to_owned();
+    Some(AttackFigures { attack, family, attacker, setting, accepted, deviations })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

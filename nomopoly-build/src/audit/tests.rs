@@ -218,21 +218,32 @@ fn a_verifier_that_ignores_half_the_channels_is_broken() {
         assert!(wrong(&figures, "single-element").errors > 0);
         // Errors everywhere do not get past it: it takes the right attack.
         assert_eq!(wrong(&figures, "noise-1e-1").errors, 0);
-        // A host that searches finds the blind half without the key.
-        let planted = Planted { subject: &subject, flaw: Flaw::HalfBlind };
-        let effort = Effort { steps: 500, ..effort() };
-        let mut outcomes = adapt(&subject, &planted, "pgd", &effort);
-        outcomes.extend(adapt(&subject, &planted, "apgd", &effort));
-        outcomes.extend(adapt(
-            &subject,
-            &planted,
-            "best-response",
-            &Effort { training: 300, ..effort },
-        ));
-        let host = outcomes.iter().filter(|(who, ..)| *who == Attacker::Host);
-        let found: Vec<&Rate> = host.map(|(_, rate, _)| rate).collect();
-        assert!(found.iter().any(|rate| rate.errors > 0), "{name}: {found:?}");
     }
+    // A host that searches finds the blind half without the key, with each attack.
+    for (name, attacks) in
+        [("fc1", &["pgd", "apgd", "best-response"][..]), ("conv1", &["best-response"])]
+    {
+        let subject = subject(name);
+        let planted = Planted { subject: &subject, flaw: Flaw::HalfBlind };
+        for attack in attacks {
+            let effort = Effort { steps: 500, training: 300, ..effort() };
+            let outcomes = adapt(&subject, &planted, attack, &effort);
+            let host = outcomes.iter().filter(|(who, ..)| *who == Attacker::Host);
+            let found: Vec<&Rate> = host.map(|(_, rate, _)| rate).collect();
+            assert!(found.iter().any(|rate| rate.observed() > 0.1), "{name}, {attack}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn answers_leak_a_key_that_is_kept_and_none_that_is_changed() {
+    let subject = subject("fc1");
+    let sound = Planted { subject: &subject, flaw: Flaw::None };
+    let effort = Effort { queries: 50_000, oracles: 6, ..effort() };
+    let outcomes = adapt(&subject, &sound, "decision", &effort);
+    let [(_, kept, _), (_, changed, _)] = &outcomes[..] else { panic!("two outcomes") };
+    assert!(kept.errors >= 3, "{kept:?}");
+    assert_eq!((changed.errors, changed.samples), (0, 6), "{changed:?}");
 }
 
 #[test]
@@ -255,6 +266,10 @@ fn the_perceptron_is_broken_by_the_public_generator() {
         rates.map(|accepted| accepted.wrong).collect::<Vec<_>>()
     };
     assert!(of("generated-proof")[0].errors > 0 || of("noise-1e-3")[0].errors > 0);
+    // It judges the proofs that the compiled verifier judges, and knows an honest one when it sees it.
+    let fc1 = audit.operations.iter().find(|op| op.operation == "fc1").unwrap();
+    let honest = fc1.honest.iter().find(|honest| honest.scale == 1.).unwrap();
+    assert!(honest.rejected[&Defence::Perceptron].observed() < 0.6, "{honest:?}");
     // Searching is no worse than noise.
     let best = of("pgd").iter().map(Rate::observed).fold(0., f64::max);
     assert!(best >= of("noise-1e-3")[0].observed() - 0.2, "{best}");

@@ -46,10 +46,14 @@ impl Whole {
         let at: Vec<&str> = model.transcript().map(|op| op.operation.output()).collect();
         let mut wanted: Vec<&str> =
             graph.outputs().iter().map(|output| output.name.as_str()).collect();
+        // Outputs of operations that are not in the transcript are those that follow from it, not
+        // those of the run that a host started from.
         for compiled in model.operations() {
-            for input in compiled.operation.inputs() {
-                if !wanted.contains(&input.as_str()) {
-                    wanted.push(input);
+            let operation = &compiled.operation;
+            let own = (!compiled.in_transcript()).then(|| operation.output());
+            for name in operation.inputs().iter().map(String::as_str).chain(own) {
+                if !wanted.contains(&name) {
+                    wanted.push(name);
                 }
             }
         }
@@ -76,6 +80,19 @@ impl Whole {
     /// of its outputs: for runtimes outside this process.
     pub fn exposed(&self) -> (&[u8], &[String]) {
         (&self.exposed_proto, &self.exposed_names)
+    }
+
+    /// Elements that one inference exposes.
+    pub fn elements(&self) -> usize {
+        self.exposed.outputs().iter().map(|output| output.shape.iter().product::<usize>()).sum()
+    }
+
+    /// The proof of a host as it is, nothing replaced.
+    ///
+    /// # Errors
+    /// When an input does not fit or a tensor is not finite.
+    pub fn prove_plainly(&self, inputs: &[NamedTensor]) -> Result<Proof> {
+        Ok(self.host.prove(inputs)?)
     }
 
     /// What tract computes.

@@ -245,6 +245,7 @@ mod tests {
                 min_deviation: 1e-3,
                 soundness_bits: 40,
             },
+            is_whole: true,
             skipped: vec![Skipped { what: "pgd on fc1".into(), reason: "no time left".into() }],
             operations: vec![
                 operation("fc1", CheckedHow::Sketch, Some(certificate)),

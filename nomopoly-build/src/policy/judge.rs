@@ -1,7 +1,7 @@
 //! Figures against limits: those of an audit where there is one, else those of the compilation.
 
 use nomopoly_manifest::{
-    Architecture, Attacker, Audit, Certificate, Check, CheckedHow, Defence, HonestFigures, Metrics,
+    Architecture, Attacker, Audit, Certificate, CheckedHow, Defence, HonestFigures, Metrics,
     OperationAudit, Rate,
 };
 
@@ -49,7 +49,7 @@ impl Policy {
         }
         self.false_rejection(Some(operation), figures.completeness_error, false, found);
         self.false_acceptance(operation, figures.soundness_error, None, found);
-        if metrics.check == Check::Sketch && !perceptron {
+        if !perceptron {
             self.certified(operation, figures.certificate.as_ref(), found);
         }
     }
@@ -86,7 +86,7 @@ impl Policy {
             }
             (None, None) => {}
         }
-        if audit.checked == CheckedHow::Sketch {
+        if matches!(audit.checked, CheckedHow::Sketch | CheckedHow::Replay) {
             self.certified(operation, audit.certificate.as_ref(), found);
         }
     }

@@ -45,8 +45,8 @@ pub struct Policy {
     /// Upper 95 % bound of the false acceptance rate of every operation: outsiders and hosts,
     /// deviations of the compile option `min_deviation` and larger. 0 to 1.
     pub max_far: Option<f64>,
-    /// Bits that are certified at the compile option `min_deviation` for every operation whose
-    /// claim is checked by sketch; what is replayed or recomputed is certain. 0 to 1024.
+    /// Bits that are certified at the compile option `min_deviation` for every compiled operation. What
+    /// is replayed is certain above its tolerance, and has none below. 0 to 1024.
     pub min_certified_bits: Option<f64>,
     /// Accepts operations that a perceptron judges, or nothing does.
     pub allow_unverified: bool,

@@ -140,6 +140,7 @@ fn audit() -> Audit {
             min_deviation: 1e-3,
             soundness_bits: 40,
         },
+        is_whole: true,
         skipped: vec![],
         operations: vec![operation, recomputed],
         whole: WholeModelAudit {

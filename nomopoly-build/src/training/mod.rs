@@ -78,10 +78,27 @@ pub fn train(
     device: &Device,
     on_epoch: &mut dyn FnMut(&Epoch) -> bool,
 ) -> Result<Trained> {
+    let id = Digest::from_bytes(operation.id(options)?).to_string();
+    let generator_seed = random::seed_bytes(options.seed, &id, "generator");
+    train_with(generator_seed, operation, entry, options, splits, device, on_epoch)
+}
+
+/// As [`train`], for proofs by the generator of this seed.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_with(
+    generator_seed: [u8; 32],
+    operation: &Arc<Operation>,
+    entry: &str,
+    options: &CompileOptions,
+    splits: &Splits,
+    device: &Device,
+    on_epoch: &mut dyn FnMut(&Epoch) -> bool,
+) -> Result<Trained> {
     let id = Digest::from_bytes(operation.id(options)?);
     let hex = id.to_string();
     let spec = operation.spec();
-    let generator_seed = random::seed_bytes(options.seed, &hex, "generator");
     let generator = Generator::from_seed(
         generator_seed,
         spec.inputs_len(),

@@ -51,6 +51,7 @@ pub fn record(registry: &Registry, model: &str) -> PathBuf {
             min_deviation: 1e-3,
             soundness_bits: 40,
         },
+        is_whole: true,
         skipped: vec![],
         operations: operations.collect(),
         whole: WholeModelAudit {

@@ -140,6 +140,7 @@ fn usual() -> Audit {
             min_deviation: 1e-3,
             soundness_bits: 40,
         },
+        is_whole: true,
         skipped: vec![Skipped { what: "square on first".into(), reason: "no time left".into() }],
         operations: vec![first, relu, second],
         whole: WholeModelAudit {

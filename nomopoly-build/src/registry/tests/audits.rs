@@ -41,6 +41,7 @@ fn audit(nodes: &[(&str, &str)]) -> Audit {
             min_deviation: 1e-3,
             soundness_bits: 40,
         },
+        is_whole: true,
         skipped: Vec::new(),
         operations,
         whole: WholeModelAudit {

@@ -1,6 +1,6 @@
 //! A best response: an adversary trained from scratch against the finished verifier, which no
 //! longer moves. It is larger than the one in training (a perceptron over all features of a position
-//! and their mean, four times as wide as there are features, where training has a student of rank 8),
+//! and their mean, four times as wide as there are features and up to 256, where training has a student of rank 8),
 //! sees the true output, and chooses the direction of an error of the wanted size. Fresh surrogate
 //! keys at each step; several seeds, since each search may fail for its own reasons (Carlini et al.,
 //! On evaluating adversarial robustness, 2019).
@@ -29,7 +29,6 @@ pub const ATTACK: Adaptive = Adaptive {
         let effort = arena.effort;
         let least = arena.subject.min_deviation();
         let mut tally = Tally::default();
-        let mut turn = 0;
         for _ in 0..effort.seeds {
             let first = arena.subject.scene(0, 1)?;
             let network = Network::new(&first, random)?;
@@ -49,7 +48,7 @@ pub const ATTACK: Adaptive = Adaptive {
                 let numbers = (0..batch).map(|index| (step * batch + index) % half).collect();
                 let scene = arena.subject.scene_of(numbers)?;
                 let output = network.output(&scene, arena.target())?;
-                let proof = arena.subject.prove(&scene.folded, &output.detach())?;
+                let proof = arena.subject.prove(&scene.folded, &output)?;
                 let round = arena.round(&key(random), &scene)?;
                 let claim = Claim { output, proof };
                 // All positions at first, and what decides at the end. What is accepted is a narrow
@@ -78,9 +77,10 @@ pub const ATTACK: Adaptive = Adaptive {
             let mut tried = 0;
             while tried < trials {
                 (arena.check_stop)()?;
-                let size = arena.subject.chunk_size();
-                let scene = arena.subject.scene(half + turn * size, size)?;
-                turn += 1;
+                let size = arena.subject.chunk_size().min(trials - tried);
+                let rest = (arena.subject.samples.len() - half).max(1);
+                let numbers = (0..size).map(|index| half + (tried + index) % rest).collect();
+                let scene = arena.subject.scene_of(numbers)?;
                 tried += size;
                 let claim = scene.claim(network.output(&scene, arena.target())?.detach())?;
                 let jury = arena.judges.jury(&key(random), &scene.inputs)?;
@@ -110,7 +110,7 @@ struct Network {
 impl Network {
     fn new(scene: &Scene, random: &mut ChaCha20Rng) -> Result<Self> {
         let dims = scene.truth.dims();
-        let axis = scene.subject.feature_axis().min(dims.len() - 1).max(1);
+        let axis = scene.feature_axis().max(1);
         let features = dims.get(axis).copied().unwrap_or(1);
         let inner = dims.iter().skip(axis + 1).product();
         let hidden = (4 * features).min(WIDEST);

@@ -17,10 +17,10 @@ use crate::error::Result;
 
 /// Answers under one key where keys are changed.
 const ANSWERS_A_KEY: usize = 64;
-/// Radii that are tried at once for one direction whose face may be anywhere, and how often.
-const FAR: (usize, usize) = (16, 4);
+/// Bisections of the radius for a direction whose face may be anywhere.
+const FAR: usize = 17;
 /// The same for a direction whose face is near a known one.
-const NEAR: (usize, usize) = (4, 2);
+const NEAR: usize = 5;
 /// How far aside a face is looked at, as a share of its distance.
 const ASIDE: f64 = 0.3;
 
@@ -39,21 +39,20 @@ pub const ATTACK: Adaptive = Adaptive {
                 let scene = arena.subject.scene(trial, 1)?;
                 let mut oracle = Oracle::new(arena, scene, rotate, random)?;
                 oracle.attack()?;
-                let hit = oracle.largest >= arena.subject.min_deviation();
-                // Where it failed, the largest error that got through counts as small.
-                let size = if hit || oracle.largest > 0. { oracle.largest } else { arena.target() };
-                tally.count(
-                    arena.defence,
-                    &[oracle.largest > 0.],
-                    &[size],
-                    arena.subject.min_deviation(),
-                    false,
-                );
-                if !hit {
-                    let (reject, least) = ([false], arena.subject.min_deviation());
-                    tally.count(arena.defence, &reject, &[arena.target()], least, false);
+                let least = arena.subject.min_deviation();
+                let hit = oracle.largest >= least;
+                if oracle.norm == 0. {
+                    // An output of zeros: nothing was tried.
+                    continue;
                 }
-                tally.note(&[size]);
+                if oracle.largest > 0. {
+                    // Where the search failed, this is the largest small error that got through.
+                    tally.count(arena.defence, &[true], &[oracle.largest], least, false);
+                    tally.note(&[oracle.largest]);
+                }
+                if !hit {
+                    tally.count(arena.defence, &[false], &[arena.target()], least, false);
+                }
                 if hit {
                     spent.push(oracle.queries);
                 }
@@ -104,15 +103,18 @@ impl<'a, 'b> Oracle<'a, 'b> {
         random: &'b mut ChaCha20Rng,
     ) -> Result<Self> {
         let dims = scene.truth.dims().to_vec();
-        let axis = scene.subject.feature_axis().min(dims.len() - 1);
+        let axis = scene.feature_axis();
         let (features, inner) = (dims[axis], dims[axis + 1..].iter().product::<usize>());
         let row = scene.rows()?.concat();
         // The position with the largest output, where rounding units tend to be largest too.
+        let first = |position: usize| position / inner * features * inner + position % inner;
         let size = |position: usize| -> f64 {
-            (0..features).map(|c| f64::from(row[c * inner + position]).powi(2)).sum()
+            (0..features).map(|c| f64::from(row[c * inner + first(position)]).powi(2)).sum()
         };
-        let position = (0..inner).max_by(|a, b| size(*a).total_cmp(&size(*b))).unwrap_or(0);
-        let places = (0..features).map(|c| c * inner + position).collect();
+        let positions = row.len() / features.max(1);
+        let position =
+            (0..positions).max_by(|a, b| size(*a).total_cmp(&size(*b))).unwrap_or_default();
+        let places = (0..features).map(|c| c * inner + first(position)).collect();
         let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
         let key = key(random);
         Ok(Self { arena, scene, rotate, random, key, places, norm, queries: 0, largest: 0. })
@@ -125,11 +127,15 @@ impl<'a, 'b> Oracle<'a, 'b> {
     /// Whether the claims with these errors are accepted.
     fn ask(&mut self, errors: &[Vec<f64>]) -> Result<Vec<bool>> {
         let mut answers = vec![];
-        for errors in errors.chunks(ANSWERS_A_KEY) {
+        let mut rest = errors;
+        while !rest.is_empty() {
             (self.arena.check_stop)()?;
-            if self.rotate {
+            let answered = self.queries % ANSWERS_A_KEY;
+            if self.rotate && answered == 0 {
                 self.key = key(self.random);
             }
+            let (errors, later) = rest.split_at(rest.len().min(ANSWERS_A_KEY - answered));
+            rest = later;
             let row = self.scene.rows()?.concat();
             let mut claims = vec![];
             for error in errors {
@@ -156,27 +162,25 @@ impl<'a, 'b> Oracle<'a, 'b> {
         Ok(answers)
     }
 
-    /// How far each direction can be followed, between two radii: grids of radii, each finer.
+    /// How far each direction can be followed, between two radii: bisections of their logarithm.
     fn radii(
         &mut self,
         directions: &[Vec<f64>],
         (from, to): (f64, f64),
-        (grid, rounds): (usize, usize),
+        bisections: usize,
     ) -> Result<Vec<f64>> {
         let mut spans = vec![(from, to); directions.len()];
-        for _ in 0..rounds {
-            let mut errors = vec![];
-            for (direction, (low, high)) in directions.iter().zip(&spans) {
-                for step in 1..=grid {
-                    let radius = low * (high / low).powf(step as f64 / (grid + 1) as f64);
-                    errors.push(direction.iter().map(|v| v * radius).collect::<Vec<f64>>());
-                }
-            }
-            let answers = self.ask(&errors)?;
-            for ((low, high), answers) in spans.iter_mut().zip(answers.chunks(grid)) {
-                let accepted = answers.iter().take_while(|accepted| **accepted).count();
-                let at = |step: usize| *low * (*high / *low).powf(step as f64 / (grid + 1) as f64);
-                (*low, *high) = (at(accepted), at(accepted + 1));
+        for _ in 0..bisections {
+            let errors: Vec<Vec<f64>> = directions
+                .iter()
+                .zip(&spans)
+                .map(|(direction, (low, high))| {
+                    direction.iter().map(|v| v * (low * high).sqrt()).collect()
+                })
+                .collect();
+            for ((low, high), accepted) in spans.iter_mut().zip(self.ask(&errors)?) {
+                let middle = (*low * *high).sqrt();
+                if accepted { *low = middle } else { *high = middle }
             }
         }
         Ok(spans.into_iter().map(|(low, high)| (low * high).sqrt()).collect())

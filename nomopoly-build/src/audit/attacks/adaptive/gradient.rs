@@ -6,11 +6,14 @@ use nomopoly_manifest::Attacker;
 use rand_chacha::ChaCha20Rng;
 
 use super::{Arena, Outcome, scaled};
-use crate::audit::subject::{Claim, Scene, key};
+use crate::audit::subject::{Claim, Scene, key, select};
 use crate::audit::tally::Tally;
 use crate::audit::verifiers::Round;
 use crate::error::Result;
 use crate::random as seeded;
+
+/// Fresh surrogate keys by which a host chooses among its starts.
+const REFEREES: usize = 8;
 
 /// What is made smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +33,8 @@ pub fn gradient(
 ) -> Result<(Vec<f32>, Tensor)> {
     let var = Var::from_tensor(error)?;
     let output = (&scene.truth + var.as_tensor().reshape(scene.truth.shape())?)?;
-    // The proof follows the output exactly; no gradient needs to go through it.
-    let proof = scene.subject.prove(&scene.folded, &output.detach())?;
+    // The proof follows the output, in the gradient too.
+    let proof = scene.subject.prove(&scene.folded, &output)?;
     let claim = Claim { output, proof };
     let mut sum: Option<Tensor> = None;
     for round in rounds {
@@ -108,9 +111,29 @@ struct Attack<'a, 'b> {
 impl Attack<'_, '_> {
     fn without_key(&self, random: &mut ChaCha20Rng) -> Result<Outcome> {
         let arena = self.arena;
-        let scene = starts(arena, 0)?;
-        let claim = self.search(&scene, &Keys::Surrogate, random)?;
-        let mut tally = arena.try_out(&scene, &claim.output, random)?;
+        let all = starts(arena, 0)?;
+        let claim = self.search(&all, &Keys::Surrogate, random)?;
+        // Of several starts a host sends the one that fresh surrogates like best.
+        let mut sums = vec![0f64; all.len()];
+        for _ in 0..REFEREES {
+            let round = arena.round(&key(random), &all)?;
+            let losses = match self.loss {
+                Loss::Logit => round.logits(&claim)?.neg()?,
+                Loss::Evidence => round.evidence(&claim)?,
+            };
+            for (sum, loss) in sums.iter_mut().zip(losses.to_vec1::<f32>()?) {
+                *sum += f64::from(loss);
+            }
+        }
+        let restarts = arena.effort.restarts.max(1);
+        let best = |(input, sums): (usize, &[f64])| {
+            let start = (0..sums.len()).min_by(|a, b| sums[*a].total_cmp(&sums[*b]))?;
+            Some(input * restarts + start)
+        };
+        let best: Vec<usize> = sums.chunks(restarts).enumerate().filter_map(best).collect();
+        let scene = all.select(&best)?;
+        let output = select(&claim.output, &best)?;
+        let mut tally = arena.try_out(&scene, &output, random)?;
         tally.only_related(arena.defence);
         let setting = self.setting("surrogate keys");
         Ok(Outcome { attacker: Attacker::Host, setting, tally })
@@ -125,7 +148,8 @@ impl Attack<'_, '_> {
             let known = Keys::Known(arena.round(&secret, &scene)?);
             let claim = self.search(&scene, &known, random)?;
             let accepted = arena.round(&secret, &scene)?.accepts(&claim)?;
-            arena.count_best(&mut tally, &scene, &claim, &accepted, arena.effort.restarts)?;
+            let restarts = arena.effort.restarts;
+            arena.count_best(&mut tally, arena.defence, &scene, &claim, &accepted, restarts)?;
         }
         let setting = self.setting(&format!("{} keys known", arena.effort.keys));
         Ok(Outcome { attacker: Attacker::WhiteBox, setting, tally })
@@ -134,9 +158,15 @@ impl Attack<'_, '_> {
     fn in_the_open(&self, random: &mut ChaCha20Rng) -> Result<Outcome> {
         let arena = self.arena;
         let scene = starts(arena, 0)?;
-        let known = Keys::Known(arena.round(&key(random), &scene)?);
+        let secret = key(random);
+        let known = Keys::Known(arena.round(&secret, &scene)?);
         let claim = self.search(&scene, &known, random)?;
-        let mut tally = arena.try_out(&scene, &claim.output, random)?;
+        let mut tally = Tally::default();
+        let verdicts = arena.judges.jury(&secret, &scene.inputs)?.verdicts(&claim)?;
+        for (defence, accepted) in verdicts {
+            let restarts = arena.effort.restarts;
+            arena.count_best(&mut tally, defence, &scene, &claim, &accepted, restarts)?;
+        }
         tally.only_related(arena.defence);
         let setting = self.setting("no key is involved");
         Ok(Outcome { attacker: Attacker::Host, setting, tally })

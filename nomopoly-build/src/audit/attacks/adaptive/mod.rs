@@ -133,6 +133,7 @@ impl Arena<'_> {
     fn count_best(
         &self,
         tally: &mut Tally,
+        defence: Defence,
         scene: &Scene,
         claim: &Claim,
         accepted: &[bool],
@@ -145,7 +146,7 @@ impl Arena<'_> {
             let best = best.map(|(_, size)| *size).fold(f64::NAN, f64::max);
             let (hit, size) = if best.is_nan() { (false, sizes[0]) } else { (true, best) };
             let least = self.subject.min_deviation();
-            tally.count(self.defence, &[hit], &[size], least, false);
+            tally.count(defence, &[hit], &[size], least, false);
             tally.note(&[size]);
         }
         Ok(())

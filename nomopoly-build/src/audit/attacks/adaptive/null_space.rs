@@ -5,12 +5,12 @@
 
 use candle_core::Tensor;
 use nomopoly_manifest::Attacker;
-use rand_distr::{Distribution, StandardNormal};
 
 use super::{Adaptive, Outcome, scaled};
-use crate::audit::subject::{Scene, key};
+use crate::audit::subject::key;
 use crate::audit::tally::Tally;
 use crate::error::Result;
+use crate::random as seeded;
 
 /// Deviations that are tried: the least that counts, and an output that has nothing of the true one.
 const UNLIMITED: f64 = 1.;
@@ -32,17 +32,12 @@ pub const ATTACK: Adaptive = Adaptive {
                     return Ok(vec![]);
                 }
                 known += 1;
-                let noise: Vec<f32> = (0..scene.truth.elem_count())
-                    .map(|_| {
-                        let value: f64 = StandardNormal.sample(random);
-                        value as f32
-                    })
-                    .collect();
-                let error = projected(&scene, noise, &vectors)?;
+                let noise = seeded::normal(random, scene.truth.dims(), scene.truth.device())?;
+                let error = projected(&noise, scene.feature_axis(), &vectors)?;
                 let error = scaled(&error, &scene.truth, deviation)?;
                 let claim = scene.claim((&scene.truth + error.reshape(scene.truth.shape())?)?)?;
                 let accepted = round.accepts(&claim)?;
-                arena.count_best(&mut tally, &scene, &claim, &accepted, 1)?;
+                arena.count_best(&mut tally, arena.defence, &scene, &claim, &accepted, 1)?;
             }
             let setting = format!(
                 "error orthogonal to the secret vectors, {known} keys known, deviation {:.0e}",
@@ -54,14 +49,15 @@ pub const ATTACK: Adaptive = Adaptive {
     },
 };
 
-/// The errors without their components along the vectors, at every position.
-pub fn projected(scene: &Scene, mut error: Vec<f32>, vectors: &Tensor) -> Result<Tensor> {
+/// Errors `[B, ...output]` without their components along the vectors, at every position; `axis` is
+/// that of the features.
+pub fn projected(error: &Tensor, axis: usize, vectors: &Tensor) -> Result<Tensor> {
     let vectors = vectors.t()?.to_dtype(candle_core::DType::F64)?.to_vec2::<f64>()?;
     let basis = orthonormal(vectors);
-    let dims = scene.truth.dims();
-    let axis = scene.subject.feature_axis().min(dims.len() - 1);
+    let dims = error.dims();
     let (features, inner) = (dims[axis], dims[axis + 1..].iter().product::<usize>());
-    for block in error.chunks_mut(features * inner) {
+    let mut values = error.flatten_all()?.to_vec1::<f32>()?;
+    for block in values.chunks_mut(features * inner) {
         for position in 0..inner {
             for vector in &basis {
                 let along: f64 = vector
@@ -75,7 +71,7 @@ pub fn projected(scene: &Scene, mut error: Vec<f32>, vectors: &Tensor) -> Result
             }
         }
     }
-    Ok(Tensor::from_vec(error, dims, scene.truth.device())?)
+    Ok(Tensor::from_vec(values, dims, error.device())?)
 }
 
 /// An orthonormal basis of the vectors' span (modified Gram-Schmidt, twice is enough).

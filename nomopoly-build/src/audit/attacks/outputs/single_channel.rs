@@ -13,7 +13,7 @@ pub const ATTACK: Forgery = Forgery {
     setting: "one channel, deviation log-uniform from the least that counts to 1",
     forge: |scene, random| {
         let dims = scene.truth.dims();
-        let axis = scene.subject.feature_axis().min(dims.len() - 1);
+        let axis = scene.feature_axis();
         if axis == 0 {
             return Ok(None);
         }

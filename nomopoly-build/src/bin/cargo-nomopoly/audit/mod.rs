@@ -32,8 +32,6 @@ pub fn run(arguments: &AuditArguments, context: &Context) -> Result<(), Failure>
         write_whole(&json, &document(&audit)?)?;
         let html = report::html(&audit).map_err(Error::from)?;
         write_whole(&page, html.as_bytes())?;
-        let name = model.file_name().unwrap_or_default().to_string_lossy();
-        subjects.registry.record_audit(&name, &audit)?;
         if context.json {
             documents.push(json!({
                 "audit": audit,
@@ -47,6 +45,13 @@ pub fn run(arguments: &AuditArguments, context: &Context) -> Result<(), Failure>
                 seconds(start.elapsed().as_secs_f64()),
                 page.display()
             ))?;
+        }
+        // A part of an audit vouches for nothing, and must not take the place of a whole one.
+        if audit.is_whole {
+            let name = model.file_name().unwrap_or_default().to_string_lossy();
+            subjects.registry.record_audit(&name, &audit)?;
+        } else {
+            context.note("not recorded in the registry: only a part of the audit was run");
         }
     }
     match documents.pop() {
