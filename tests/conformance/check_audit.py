@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 
-def main(path):
+def main(path, recorded):
     audit = json.loads(pathlib.Path(path).read_text())
     failures = []
     runtimes = set()
@@ -22,12 +22,17 @@ def main(path):
     for operation in audit["operations"]:
         attacks += [(operation["operation"], attack) for attack in operation["attacks"]]
     for name, attack in attacks:
+        if attack["attacker"] not in ("outsider", "host") or "learned" not in attack["accepted"]:
+            continue
         accepted = attack["accepted"]["learned"]["wrong"]
         wrong += accepted["samples"]
         if accepted["errors"]:
             failures.append(f"{name}: {attack['attack']}: {accepted}")
     if not {"tract", "candle", "onnxruntime"} <= runtimes:
         failures.append(f"only {sorted(runtimes)} were run")
+    kept = [json.loads(file.read_text()) for file in pathlib.Path(recorded).glob("*.json")]
+    if audit not in kept:
+        failures.append(f"{recorded} does not hold the audit")
     if not wrong:
         failures.append("no wrong output was tried")
     for failure in failures:
@@ -38,4 +43,4 @@ def main(path):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], sys.argv[2]))

@@ -5,13 +5,13 @@ use candle_core::Tensor;
 use nomopoly_manifest::DeviationPoint;
 use nomopoly_runtime::artefact::Network;
 use nomopoly_runtime::certificate::{deviation_at, log2_bound};
-use rand_distr::{Distribution, StandardNormal};
 
 use super::subject::{Scene, Subject, key};
 use super::verifiers::{Compiled, Verifier};
 use crate::error::Result;
-use crate::random;
+use crate::random::{self as seeded, stream};
 use crate::statistics::rate;
+use crate::training::norms;
 
 /// Bits of the bound at which acceptance is measured: beyond, a measurement sees nothing.
 const BITS: [f64; 8] = [0.1, 0.5, 1., 2., 4., 6., 8., 10.];
@@ -42,8 +42,7 @@ pub fn agreement(
     let verifier = Compiled { operation: subject.compiled.clone(), device: subject.device.clone() };
     let mut points = vec![];
     for bits in BITS {
-        let mut random =
-            random::stream(seed, &artefact.id.to_string(), &format!("audit agreement {bits}"));
+        let mut random = stream(seed, &artefact.id.to_string(), &format!("audit agreement {bits}"));
         let (mut accepted, mut tried) = (0, 0);
         let (mut bound, mut deviation) = (0., 0.);
         let size = subject.chunk_size().min(PER_KEY);
@@ -96,27 +95,14 @@ fn tight(
     let axis = scene.feature_axis();
     let mut shape = dims.clone();
     shape[axis] = 1;
-    let positions: usize = shape.iter().product();
-    let unit = if unit.elem_count() == positions {
-        unit.reshape(shape.as_slice())?
-    } else {
-        unit.broadcast_as(shape.as_slice())?.contiguous()?
-    };
-    let direction: Vec<f32> = (0..dims[0] * dims[axis])
-        .map(|_| {
-            let value: f64 = StandardNormal.sample(random);
-            value as f32
-        })
-        .collect();
+    // One unit for each position.
+    let unit = unit.reshape(shape.as_slice())?;
     let mut along = vec![1; dims.len()];
     (along[0], along[axis]) = (dims[0], dims[axis]);
-    let direction = Tensor::from_vec(direction, along, scene.truth.device())?;
+    let direction = seeded::normal(random, &along, scene.truth.device())?;
     let error = unit.broadcast_mul(&direction)?;
-    let norms = |tensor: &Tensor| -> Result<Vec<f64>> {
-        let wide = tensor.to_dtype(candle_core::DType::F64)?.reshape((dims[0], ()))?;
-        Ok(wide.sqr()?.sum(1)?.sqrt()?.to_vec1::<f64>()?)
-    };
-    let spreads =
-        norms(&unit)?.into_iter().zip(norms(&scene.truth)?).map(|(unit, y)| unit / y).collect();
+    let flat = |tensor: &Tensor| tensor.reshape((dims[0], ()));
+    let (units, sizes) = (norms(&flat(&unit)?)?, norms(&flat(&scene.truth)?)?);
+    let spreads = units.into_iter().zip(sizes).map(|(unit, y)| unit / y).collect();
     Ok((error, spreads))
 }

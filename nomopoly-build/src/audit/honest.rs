@@ -16,9 +16,8 @@ use super::verifiers::Panel;
 use super::whole::{Values, Whole};
 use crate::error::{Error, Result};
 use crate::statistics::rate;
+use crate::training::SCALES;
 
-/// Scales of the model's inputs.
-pub const SCALES: [f64; 4] = [1., 1e-3, 1e3, 0.];
 /// Inferences under one key.
 const PER_KEY: usize = 50;
 /// Inferences that are run at once, and elements that they may expose together.

@@ -40,12 +40,11 @@ use nomopoly_manifest::{
 };
 use nomopoly_runtime::artefact::Artefact;
 use nomopoly_runtime::onnx::Digest;
-use nomopoly_runtime::{CompiledModel, CompiledOperation, DeviceChoice, NamedTensor};
+use nomopoly_runtime::{CompiledModel, CompiledOperation, NamedTensor};
 use rand_chacha::ChaCha20Rng;
 use serde::{Deserialize, Serialize};
 
 pub use attacks::{GROUPS, group, names};
-pub use honest::SCALES;
 pub use onnxruntime::OnnxRuntime;
 
 use crate::calibration::Calibration;
@@ -127,7 +126,6 @@ pub struct Auditor {
     baseline: bool,
     effort: Effort,
     jobs: Option<usize>,
-    device: DeviceChoice,
     observer: Arc<dyn AuditObserver>,
     cancel: Arc<AtomicBool>,
 }
@@ -148,7 +146,6 @@ impl Auditor {
             baseline: true,
             effort: Effort::full(DEFAULT_SAMPLES as usize),
             jobs: None,
-            device: DeviceChoice::Cpu,
             observer: Arc::new(crate::compiler::Silent),
             cancel: Arc::default(),
         }
@@ -250,7 +247,7 @@ impl Auditor {
     pub fn run(&self) -> Result<Audit> {
         let start = Instant::now();
         let selection = self.selection()?;
-        let device = self.device.open()?;
+        let device = Device::Cpu;
         let whole = Whole::new(self.model.clone(), &device)?;
         let (subjects, distinct) = self.subjects(&device)?;
         // Large operations keep fewer inputs than there are.

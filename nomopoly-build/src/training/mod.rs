@@ -8,7 +8,8 @@ mod judge;
 mod network;
 mod threshold;
 
-pub(crate) use fakes::{deviate, relative_deviations};
+pub(crate) use evaluate::SCALES;
+pub(crate) use fakes::{deviate, norms, relative_deviations};
 pub(crate) use judge::elements;
 
 use std::sync::Arc;

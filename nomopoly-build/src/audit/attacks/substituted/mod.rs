@@ -16,11 +16,11 @@ mod swapped_layer;
 
 use candle_core::{Tensor, Var};
 use rand_chacha::ChaCha20Rng;
-use rand_distr::{Distribution, StandardNormal};
 
 use super::Substitution;
 use crate::audit::subject::Subject;
 use crate::error::{Error, Result};
+use crate::random as seeded;
 
 /// In the order of reports.
 pub const ALL: [&Substitution; 12] = [
@@ -72,8 +72,9 @@ fn altered_per_channel(subject: &Subject, alter: impl Fn(&mut [f32])) -> Result<
     let (count, stride) = channels(subject)?;
     altered(subject, |values| {
         for channel in 0..count {
-            let of_channel = |index: &usize| (index / stride) % count == channel;
-            let places: Vec<usize> = (0..values.len()).filter(of_channel).collect();
+            let blocks = (0..values.len() / (count * stride)).map(|block| block * count + channel);
+            let places: Vec<usize> =
+                blocks.flat_map(|block| block * stride..(block + 1) * stride).collect();
             let mut own: Vec<f32> = places.iter().map(|&place| values[place]).collect();
             alter(&mut own);
             for (place, value) in places.into_iter().zip(own) {
@@ -123,13 +124,7 @@ fn trained_on(
         let var = Var::from_tensor(&current)?;
         let output = linear.with_weights(var.as_tensor().clone())?.forward(&inputs[0])?;
         let spread = f64::from(output.sqr()?.mean_all()?.to_scalar::<f32>()?).sqrt().max(1e-6);
-        let noise: Vec<f32> = (0..output.elem_count())
-            .map(|_| {
-                let value: f64 = StandardNormal.sample(random);
-                (value * spread) as f32
-            })
-            .collect();
-        let target = Tensor::from_vec(noise, output.dims(), output.device())?;
+        let target = (seeded::normal(random, output.dims(), output.device())? * spread)?;
         let loss = (output - target)?.sqr()?.mean_all()?;
         let gradients = loss.backward()?;
         let Some(gradient) = gradients.get(&var) else { break };
