@@ -45,7 +45,7 @@ impl Interrupt {
         // A closed standard error is no reason to fail here.
         let _ = writeln!(
             std::io::stderr(),
-            "\nstopping after the epoch that is running; Ctrl-C again stops at once"
+            "\nstopping after the step that is running; Ctrl-C again stops at once"
         );
     }
 }
