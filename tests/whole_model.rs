@@ -286,8 +286,25 @@ fn an_expanded_key_verifies_without_the_weights() {
         assert!(!report.accepted());
         assert_eq!(report, with.inspect(&input, &edited).unwrap());
     }
+    let mut without = without;
+    let error = without.rotate(&VerifierKey::from_bytes([6; 32])).unwrap_err();
+    assert!(matches!(error, Error::CannotRotate { .. }), "{error}");
     for damaged in [&bytes[..bytes.len() - 1], &bytes[1..], &[]] {
         let error = ExpandedKey::from_bytes(damaged.to_vec()).unwrap_err().to_string();
         assert!(error.contains("the expanded key"), "{error}");
     }
+}
+
+#[test]
+fn a_rotated_verifier_judges_as_one_that_was_made_with_the_key() {
+    let (first, second) = (VerifierKey::from_bytes([1; 32]), VerifierKey::from_bytes([2; 32]));
+    let mut rotated = Verifier::new(&DEMO, &first, &Device::Cpu).unwrap();
+    let fresh = Verifier::new(&DEMO, &second, &Device::Cpu).unwrap();
+    let input = image(1);
+    let proof = prover(&DEMO).prove(&input).unwrap();
+    let before = rotated.verify(&input, &proof).unwrap();
+    rotated.rotate(&second).unwrap();
+    let after = rotated.verify(&input, &proof).unwrap();
+    assert_ne!(before, after);
+    assert_eq!(after, fresh.verify(&input, &proof).unwrap());
 }

@@ -48,6 +48,10 @@ pub enum Error {
     Artefact { artefact: String, reason: String },
     #[error("the proof is damaged: {0}")]
     DamagedProof(String),
+    #[error("the challenge cannot be answered: {0}")]
+    Challenge(String),
+    #[error("the opening proves nothing: {0}")]
+    Opening(String),
     #[error("the proof has schema {got}, this version reads schema {expected}")]
     ProofSchema { got: u32, expected: u32 },
     #[error("the proof is of another model: it names digest {got}, this model has {expected}")]

@@ -22,6 +22,7 @@ mod operation_check;
 pub mod operations;
 mod outline;
 mod proof;
+pub mod receipt;
 mod report;
 pub mod residual;
 mod tensor;

@@ -74,6 +74,7 @@ fn explain_prints_what_an_audit_measured() {
     let explain = |arguments: &[&str]| bench.run([&["explain"][..], arguments].concat());
     let before = explain(&["conv1", "--format", "json"]).says(0, &[]).json();
     assert_eq!(before["audit"], serde_json::json!([]));
+    explain(&["demo.onnx"]).says(1, &["not audited", "cargo nomopoly audit demo.onnx"]);
     let file = record_audit(&bench);
     explain(&["conv1"]).says(
         0,
@@ -86,6 +87,7 @@ fn explain_prints_what_an_audit_measured() {
             "tract",
         ],
     );
+    explain(&["demo.onnx"]).says(0, &["Audit of demo.onnx", "conv1"]);
     let json = explain(&["conv1", "--format", "json"]).says(0, &[]).json();
     assert_eq!(json["audit"].as_array().unwrap().len(), 1);
     assert_eq!(json["audit"][0]["model"], "demo.onnx");

@@ -2,6 +2,7 @@
 //! types. What the attribute `#[nomopoly::model]` generates is built on these.
 
 mod expanded;
+pub(crate) mod judging;
 mod prover;
 mod verifier;
 

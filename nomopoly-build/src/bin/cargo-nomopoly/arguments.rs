@@ -59,7 +59,7 @@ pub enum Command {
     Compile(Box<CompileArguments>),
     /// Show the registry's entries
     List(ListArguments),
-    /// Tell all that is known of one entry, and what it is worth
+    /// Tell all that is known of one operation or audited model, and what it is worth
     Explain(ExplainArguments),
     /// Measure what each proof is worth on attacks that training never saw, and write a report
     Audit(Box<AuditArguments>),
@@ -172,8 +172,9 @@ pub struct ListArguments {
 
 #[derive(Debug, Args)]
 pub struct ExplainArguments {
-    /// Name of an entry, the start of one, or the name of a node of a compiled model
-    #[arg(value_name = "ENTRY-or-NODE")]
+    /// Name of an entry, the start of one, the name of a node of a compiled model, or the file name
+    /// of an audited one
+    #[arg(value_name = "NAME")]
     pub name: String,
 }
 

@@ -1,8 +1,9 @@
-//! `explain`: all that is known of one entry, and what it is worth.
+//! `explain`: all that is known of one entry, and what it is worth; or of an audited model.
 
 mod certificate;
 mod ledger;
 
+use nomopoly_build::audit::report;
 use nomopoly_build::manifest::{Architecture, Attribute, Case, Check, Metrics};
 use nomopoly_build::registry::{EntryStatus, Registry, expected_files, stem_of};
 use serde_json::json;
@@ -17,6 +18,9 @@ use ledger::Audited;
 
 pub fn run(arguments: &ExplainArguments, context: &Context) -> Result<(), Failure> {
     let registry = context.registry()?;
+    if registry.read_lock()?.models.contains_key(&arguments.name) {
+        return model(&registry, &arguments.name, context);
+    }
     let entry = find(&registry, &arguments.name)?;
     let metrics = registry.metrics(&entry.name)?;
     let audited = ledger::find(&registry, &entry, &arguments.name, context);
@@ -32,6 +36,21 @@ pub fn run(arguments: &ExplainArguments, context: &Context) -> Result<(), Failur
             })
         },
         || printable(&text(&entry, &metrics, &audited)),
+    )
+}
+
+/// The ledger of a whole model.
+fn model(registry: &Registry, name: &str, context: &Context) -> Result<(), Failure> {
+    let audit = registry.recorded_audit(name)?.valid(&mut |reason| context.note(&reason));
+    let Some(audit) = audit else {
+        return Err(Failure::problem(
+            format!("{name} was not audited as it is compiled now"),
+            format!("run `cargo nomopoly audit {name}`, or name one of its operations"),
+        ));
+    };
+    context.result(
+        || json!({ "audit": &audit }),
+        || format!("{}\n", printable(&report::summary(&audit))),
     )
 }
 

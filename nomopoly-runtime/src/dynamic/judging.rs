@@ -1,0 +1,84 @@
+//! From a verdict to a report, and the comparison of outputs that no verdict is about.
+
+use crate::artefact::Network;
+use crate::operation_check::{OperationVerifier, Verdict};
+use crate::report::{CheckedBy, OperationReport};
+use crate::residual::UNTRAINED_TOLERANCE;
+use crate::tensor::{NamedTensor, TensorData};
+
+/// How a verifier checks.
+pub(crate) fn checked_by(verifier: &OperationVerifier) -> CheckedBy {
+    match (&verifier.compiled().artefact.network, verifier.contracted()) {
+        (Network::Mlp(_), _) => CheckedBy::Baseline,
+        (_, Some(_)) => CheckedBy::Sketch,
+        (_, None) => CheckedBy::Replay,
+    }
+}
+
+/// The report of a verdict.
+pub(crate) fn judged(
+    name: &str,
+    kind: &str,
+    checked_by: CheckedBy,
+    verdict: &Verdict,
+) -> OperationReport {
+    let accepted = verdict.accepted();
+    let reason = (!accepted).then(|| match (verdict.residual, verdict.proof_residual) {
+        (Some(output), Some(proof)) if proof > output => {
+            format!("its proof vector is {proof:.3e} rounding units from the generator's")
+        }
+        (Some(output), _) => {
+            format!("its output is up to {output:.3e} rounding units from the model's")
+        }
+        _ => format!("the baseline gives it the score {:.3}", verdict.score),
+    });
+    OperationReport {
+        operation: name.to_owned(),
+        kind: kind.to_owned(),
+        checked_by,
+        accepted,
+        score: Some(verdict.score),
+        residual: verdict.residual,
+        certified_deviation: verdict.certified_deviation,
+        reason,
+    }
+}
+
+/// Compares a claimed output with the recomputed one: exactly for integers and for what the
+/// transcript holds already, within rounding for floats of nodes without an artefact.
+pub(crate) fn compare(
+    claimed: &NamedTensor,
+    truth: &NamedTensor,
+    exact: bool,
+) -> Result<(), String> {
+    let name = &claimed.name;
+    if exact || !matches!(truth.data, TensorData::F32(_) | TensorData::F64(_)) {
+        return if claimed.data == truth.data {
+            Ok(())
+        } else if exact {
+            Err(format!("output `{name}` is not what the transcript says"))
+        } else {
+            Err(format!("output `{name}` is not what the transcript leads to"))
+        };
+    }
+    let wide = |tensor: &NamedTensor| -> Vec<f64> {
+        match &tensor.data {
+            TensorData::F32(values) => values.iter().map(|&v| f64::from(v)).collect(),
+            TensorData::F64(values) => values.clone(),
+            _ => vec![],
+        }
+    };
+    let (claimed, truth) = (wide(claimed), wide(truth));
+    let largest = truth.iter().fold(0f64, |largest, v| largest.max(v.abs()));
+    let tolerance = UNTRAINED_TOLERANCE * largest + f64::from(f32::MIN_POSITIVE);
+    for (index, (claim, truth)) in claimed.iter().zip(&truth).enumerate() {
+        let error = (claim - truth).abs();
+        // A NaN is not within the tolerance.
+        if error.is_nan() || error > tolerance {
+            return Err(format!(
+                "output `{name}` differs from the recomputed one by {error:.3e} at element {index}"
+            ));
+        }
+    }
+    Ok(())
+}
