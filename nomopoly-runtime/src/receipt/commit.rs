@@ -176,12 +176,12 @@ fn vector_digest(vector: &[f32]) -> Digest {
 /// that a part of it can be opened alone.
 pub fn tensor_digest(tensor: &NamedTensor) -> Digest {
     let len = tensor.data.len();
-    let chunks = (0..len.div_ceil(CHUNK)).map(|chunk| {
+    let parts = (0..len.div_ceil(CHUNK)).filter_map(|chunk| {
         let start = chunk * CHUNK;
-        let part = tensor.data.part(start, CHUNK.min(len - start));
-        // Plain data in memory; the part is within the tensor.
-        leaf(&postcard::to_stdvec(&part).unwrap_or_default())
+        tensor.data.part(start, CHUNK.min(len - start))
     });
+    // Plain data in memory.
+    let chunks = parts.map(|part| leaf(&postcard::to_stdvec(&part).unwrap_or_default()));
     let root = Tree::new(chunks.collect()).root();
     let head = (&tensor.name, &tensor.shape, tensor.data.dtype(), root);
     leaf(&postcard::to_stdvec(&head).unwrap_or_default())
