@@ -123,11 +123,6 @@ impl Paths {
         let top = known.first().map(|(_, hash)| root_of(count, hash));
         top.filter(|_| siblings.next().is_none())
     }
-
-    /// Number of hashes.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 #[cfg(test)]
@@ -165,7 +160,7 @@ mod tests {
                     moved.sort_by_key(|(index, _)| *index);
                     assert_ne!(paths.root(count, &moved), Some(tree.root()));
                 }
-                for index in 0..paths.len() {
+                for index in 0..paths.0.len() {
                     let mut lost = paths.clone();
                     lost.0.remove(index);
                     assert_ne!(lost.root(count, &opened), Some(tree.root()));
