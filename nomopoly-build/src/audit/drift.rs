@@ -26,6 +26,9 @@ const KNOWN_SHARES: [f64; 4] = [1., 1e2, 1e4, 1e6];
 /// Probes of a random search for the direction.
 const PROBES: usize = 32;
 
+/// Runs of the model that one inference takes at the most.
+pub const RUNS: usize = SHARES.len() + KNOWN_SHARES.len() + 2 * PROBES + 1;
+
 /// Drift of `count` inferences at each share.
 ///
 /// # Errors

@@ -69,6 +69,9 @@ const DRIFT_INFERENCES: usize = 200;
 /// Multiply-accumulates that a cheap attack may take for each sample that was asked for: large
 /// operations are tried less often, and say so.
 const TRIAL_BUDGET: u64 = 1_000_000;
+/// Elements that honest runs of one runtime, and drifting ones, may compute: models with large
+/// activations are run less often, and the figures say how often.
+const RUN_BUDGET: usize = 20_000_000_000;
 /// Elements that a gradient attack may move in all its steps: large operations get fewer starts,
 /// and say so.
 const GRADIENT_BUDGET: usize = 2_000_000_000;
@@ -675,9 +678,14 @@ impl Work<'_> {
                     inputs: &inputs,
                     check_stop: &check_stop,
                 };
-                let count = all.div_ceil(self.runtimes.len());
                 let runtime = &self.runtimes[*index];
-                Ok(Measured::Honest(field.measure(runtime, count, index * count, &mut random)?))
+                // candle computes one operation of a proof after the other.
+                let stepwise = matches!(runtime, Runtime::Candle);
+                let each =
+                    if stepwise { self.whole.step_elements() } else { self.whole.elements() };
+                let affordable = (RUN_BUDGET / each.max(1)).max(LEAST_RUNS);
+                let count = all.div_ceil(self.runtimes.len()).min(affordable);
+                Ok(Measured::Honest(field.measure(runtime, count, index * all, &mut random)?))
             }
             (Task::Forged(names), Some(subject), Some(panel)) => {
                 let trials = trials(subject, all);
@@ -706,7 +714,9 @@ impl Work<'_> {
                 Ok(Measured::Attacks(scene.attack(name)?.into_iter().collect()))
             }
             (Task::Drift, _, _) => {
-                let count = all.min(DRIFT_INFERENCES);
+                let each = drift::RUNS * self.whole.step_elements();
+                let affordable = (RUN_BUDGET / each.max(1)).max(LEAST_DRIFTS);
+                let count = all.min(DRIFT_INFERENCES).min(affordable);
                 let points = drift::drift(
                     self.whole,
                     self.device,
@@ -813,6 +823,9 @@ impl Work<'_> {
     }
 }
 
+/// Honest runs of one runtime, and drifting inferences, that are made of the largest models too.
+const LEAST_RUNS: usize = 100;
+const LEAST_DRIFTS: usize = 5;
 /// Largest perceptron that an audit trains for the comparison, in inputs.
 const WIDEST_PERCEPTRON: usize = 1 << 15;
 

@@ -87,6 +87,11 @@ impl Whole {
         self.exposed.outputs().iter().map(|output| output.shape.iter().product::<usize>()).sum()
     }
 
+    /// Elements that one inference computes where it is run one operation of a proof after the other.
+    pub fn step_elements(&self) -> usize {
+        self.elements() * (self.model.transcript().count() + 2)
+    }
+
     /// The proof of a host as it is, nothing replaced.
     ///
     /// # Errors
