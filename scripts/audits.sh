@@ -34,4 +34,4 @@ angle=ch_ppocr_mobile_v2.0_cls_infer
     --input x=1,3,48,192 --calibration "target/models/$angle.npz" >/dev/null
 "${nomopoly[@]}" audit "target/models/$angle.onnx" --registry "$out/angle/ops" --out "$out/angle" \
     --data "target/models/$angle.npz" --python "$python" --samples 384 --no-baseline \
-    --attacks substituted,whole-model
+    --attacks int8,bf16,fp16,one-layer,edited-output,replayed-inference

@@ -52,7 +52,7 @@ pub fn run(
     }
     let mut done = 0;
     let mut turn = 0;
-    while done < trials {
+    while done < trials && attacks.iter().any(|attack| !attack.stopped) {
         check_stop()?;
         let size = subject.chunk_size().min(trials - done);
         let scene = subject.scene(done, size)?;
