@@ -12,7 +12,7 @@ use nomopoly_runtime::{CompiledModel, CompiledOperation, NamedTensor};
 
 use super::subject::Subject;
 use super::whole::Whole;
-use super::{Measured, Results};
+use super::work::{Measured, Results};
 use crate::error::Result;
 use crate::statistics::rate;
 

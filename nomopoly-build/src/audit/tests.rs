@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use candle_core::{Device, Tensor};
-use nomopoly_manifest::{Accepted, AttackFigures, Attacker, Rate};
+use nomopoly_manifest::{Accepted, AttackFigures, Attacker, Defence, Rate};
 use nomopoly_runtime::VerifierKey;
 use nomopoly_runtime::artefact::Network;
 use nomopoly_runtime::operations::linear::Contracted;
 use nomopoly_runtime::residual::{Prepared, features, proof_residual};
 
-use super::attacks::adaptive;
+use super::attacks::adaptive::{self, Arena};
 use super::subject::Claim;
 use super::tally::Tally;
 use super::verifiers::{Judges, Jury, Round, Verifier};

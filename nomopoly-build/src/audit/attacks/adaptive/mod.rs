@@ -107,16 +107,12 @@ impl Arena<'_> {
         self.deviation * (1. + 1e-2)
     }
 
-    /// Tries outputs on the inputs `scene` under fresh keys, round after round.
+    /// Tries outputs on the inputs of a scene under fresh keys, round after round.
     fn try_out(&self, scene: &Scene, output: &Tensor, random: &mut ChaCha20Rng) -> Result<Tally> {
         let mut tally = Tally::default();
         let sizes = deviations(output, &scene.truth)?;
         let claim = scene.claim(output.clone())?;
-        // Without a key each verdict would only come again.
-        let rounds = match self.verifier.is_keyed() {
-            true => self.effort.trials.div_ceil(scene.len().max(1)).max(1),
-            false => 1,
-        };
+        let rounds = self.effort.trials.div_ceil(scene.len().max(1)).max(1);
         for _ in 0..rounds {
             (self.check_stop)()?;
             let jury = self.judges.jury(&key(random), &scene.inputs)?;
