@@ -118,6 +118,11 @@ impl OperationVerifier {
         Ok(Self::assemble(compiled, contracted))
     }
 
+    /// The same verifiers with another key: all of them or none.
+    pub(crate) fn rotated(all: &[Self], key: &VerifierKey, device: &Device) -> Result<Vec<Self>> {
+        all.iter().map(|verifier| Self::new(verifier.compiled.clone(), key, device)).collect()
+    }
+
     /// A verifier of a sketched operation whose weights someone else contracted.
     pub(crate) fn with_contracted(compiled: CompiledOperation, contracted: Contracted) -> Self {
         Self::assemble(compiled, Some(contracted))

@@ -76,12 +76,7 @@ impl Verifier {
         if self.expanded {
             return Err(Error::CannotRotate { model: self.outline.name.clone() });
         }
-        // All of them or none.
-        self.operations = self
-            .operations
-            .iter()
-            .map(|verifier| OperationVerifier::new(verifier.compiled().clone(), key, &self.device))
-            .collect::<Result<_>>()?;
+        self.operations = OperationVerifier::rotated(&self.operations, key, &self.device)?;
         Ok(())
     }
 

@@ -98,11 +98,7 @@ impl ReceiptVerifier {
     /// # Errors
     /// When an artefact does not fit its operation.
     pub fn rotate(&mut self, key: &VerifierKey) -> Result<()> {
-        self.operations = self
-            .operations
-            .iter()
-            .map(|verifier| OperationVerifier::new(verifier.compiled().clone(), key, &self.device))
-            .collect::<Result<_>>()?;
+        self.operations = OperationVerifier::rotated(&self.operations, key, &self.device)?;
         Ok(())
     }
 

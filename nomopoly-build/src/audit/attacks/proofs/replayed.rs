@@ -3,7 +3,6 @@
 use nomopoly_manifest::{Attacker, Family};
 
 use crate::audit::attacks::Forgery;
-use crate::audit::subject::Claim;
 
 pub const ATTACK: Forgery = Forgery {
     name: "replayed",
@@ -12,7 +11,6 @@ pub const ATTACK: Forgery = Forgery {
     setting: "output and proof of another input",
     forge: |scene, _| {
         let other = scene.other()?;
-        let proof = scene.subject.prove(&other.folded, &other.truth)?;
-        Ok(Some(Claim { output: other.truth, proof }))
+        Ok(Some(other.claim(other.truth.clone())?))
     },
 };
