@@ -4,12 +4,14 @@ use std::sync::{Arc, LazyLock};
 
 use nomopoly::candle_core::Device;
 use nomopoly::dynamic::Prover;
-use nomopoly::onnx::round_to_int8;
+use nomopoly::onnx::{DatumType, builder, round_to_int8};
 use nomopoly::receipt::{
-    Challenge, Committed, OpenedVector, Opening, Receipt, ReceiptVerifier, Strategy,
+    Asked, Challenge, Committed, OpenedOutput, OpenedVector, Opening, Part, Receipt,
+    ReceiptVerifier, Strategy,
 };
 use nomopoly::{CompiledModel, Digest, Error, NamedTensor, TensorData, VerifierKey};
 use nomopoly_build::manifest::CompileOptions;
+use nomopoly_build::prost::Message;
 use nomopoly_build::registry::Registry;
 use nomopoly_build::{Compiler, demo, load_compiled};
 
@@ -39,12 +41,23 @@ fn committed(host: &Prover, input: &[NamedTensor]) -> Committed {
     Committed::new(input, host.prove(input).unwrap()).unwrap()
 }
 
-const STRATEGIES: [Strategy; 4] = [
+const STRATEGIES: [Strategy; 7] = [
     Strategy::Everything,
+    Strategy::Linear,
+    Strategy::Parts { draws: 1, elements: 1 },
+    Strategy::Parts { draws: 5, elements: 200 },
     Strategy::Random { draws: 0 },
     Strategy::Random { draws: 1 },
     Strategy::Random { draws: 3 },
 ];
+
+/// The tensor of an operation that was opened as a whole.
+fn whole(output: &mut OpenedOutput) -> &mut NamedTensor {
+    match output {
+        OpenedOutput::Whole(tensor) => tensor,
+        OpenedOutput::Parts(_) => panic!("only parts were opened"),
+    }
+}
 
 #[test]
 fn honest_receipts_are_accepted_whatever_is_asked() {
@@ -182,7 +195,8 @@ fn openings_that_do_not_lead_to_the_receipt_are_refused() {
     change(&|opening| opening.operations.swap(0, 1));
     for index in 0..opening.operations.len() {
         let text = change(&|opening| {
-            if let TensorData::F32(values) = &mut opening.operations[index].output.data {
+            if let TensorData::F32(values) = &mut whole(&mut opening.operations[index].output).data
+            {
                 values[0] = values[0].next_up();
             }
         });
@@ -193,9 +207,193 @@ fn openings_that_do_not_lead_to_the_receipt_are_refused() {
         change(&|opening| opening.operations[index].vector = hidden.clone());
         change(&|opening| opening.operations[index].artefact = Digest::from_bytes([0; 32]));
         change(&|opening| {
-            opening.operations[index].output.data = TensorData::F32(vec![f32::NAN; 3]);
+            whole(&mut opening.operations[index].output).data = TensorData::F32(vec![f32::NAN; 3]);
         });
     }
+}
+
+/// A challenge for `count` elements from `first` on of one operation, with its producers.
+fn part(receipt: &Receipt, name: &str, first: u32, count: u32) -> Challenge {
+    let checker = checker();
+    let index = DEMO.proved().position(|op| op.operation.output() == name).unwrap() as u32;
+    // Whatever leads to it: a draw that happens to ask for this operation names its producers.
+    loop {
+        let drawn = checker.challenge(receipt, Strategy::Parts { draws: 1, elements: 1 }).unwrap();
+        if drawn.operations[0].index == index && !drawn.operations[0].parts.is_empty() {
+            let asked = Asked { index, parts: vec![Part { first, count }] };
+            return Challenge { operations: vec![asked], ..drawn };
+        }
+    }
+}
+
+#[test]
+fn a_part_is_wrong_exactly_where_it_was_altered() {
+    let (host, checker) = (host(), checker());
+    let input = image(5);
+    let shape = host.model().transcript().find(|op| op.operation.output() == "conv1").unwrap();
+    let shape = shape.operation.spec().output_shape.clone();
+    let pixels = (shape[2] * shape[3]) as u32;
+    // One element of channel 3, by a thousandth.
+    let proof = host
+        .prove_edited(&input, |name, data| {
+            if let ("conv1", TensorData::F32(values)) = (name, data) {
+                values[3 * pixels as usize + 7] += 1e-3;
+            }
+        })
+        .unwrap();
+    let committed = Committed::new(&input, proof).unwrap();
+    let receipt = committed.receipt();
+    for channel in 0..shape[1] as u32 {
+        let challenge = part(receipt, "conv1", channel * pixels, pixels);
+        let opening = committed.open(&challenge).unwrap();
+        let report = checker.inspect(&input, committed.outputs(), receipt, &challenge, &opening);
+        let report = report.unwrap();
+        assert_eq!(report.operations[0].operation, "conv1");
+        assert_eq!(report.operations[0].accepted, channel != 3, "{channel} {report:?}");
+        assert!(report.operations[0].certified_deviation.unwrap() < 1e-2, "{report:?}");
+    }
+}
+
+#[test]
+fn parts_that_are_none_are_refused_by_host_and_verifier() {
+    let (host, checker) = (host(), checker());
+    let input = image(5);
+    let committed = committed(&host, &input);
+    let receipt = committed.receipt();
+    let pixels = {
+        let conv = host.model().transcript().find(|op| op.operation.output() == "conv1").unwrap();
+        conv.operation.spec().output_shape[2..].iter().product::<usize>() as u32
+    };
+    let good = part(receipt, "conv1", pixels, pixels);
+    let opening = committed.open(&good).unwrap();
+    let inspect = |challenge: &Challenge, opening: &Opening| {
+        checker.inspect(&input, committed.outputs(), receipt, challenge, opening)
+    };
+    assert!(inspect(&good, &opening).unwrap().accepted());
+    // Beyond the end, empty, not there.
+    for (first, count) in [(0, u32::MAX), (u32::MAX, 1), (0, 0)] {
+        let challenge = part(receipt, "conv1", first, count);
+        assert!(matches!(committed.open(&challenge), Err(Error::Challenge(_))));
+    }
+    let mut nowhere = good.clone();
+    nowhere.operations[0].index = 1000;
+    assert!(matches!(committed.open(&nowhere), Err(Error::Challenge(_))));
+    // Half a channel can be opened, not checked.
+    let half = part(receipt, "conv1", pixels / 2, pixels);
+    let error = inspect(&half, &committed.open(&half).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("whole output channels"), "{error}");
+    // The whole where a part was asked for, and the other way round, and another part.
+    let mut everything = good.clone();
+    everything.operations[0].parts.clear();
+    let whole = committed.open(&everything).unwrap();
+    assert!(matches!(inspect(&good, &whole), Err(Error::Opening(_))));
+    assert!(matches!(inspect(&everything, &opening), Err(Error::Opening(_))));
+    let mut other = opening.clone();
+    let OpenedOutput::Parts(parts) = &mut other.operations[0].output else { panic!() };
+    parts.chunks[0].place += 1;
+    assert!(matches!(inspect(&good, &other), Err(Error::Opening(_))));
+    let mut infinite = opening.clone();
+    let OpenedOutput::Parts(parts) = &mut infinite.operations[0].output else { panic!() };
+    let TensorData::F32(values) = &mut parts.chunks[0].data else { panic!() };
+    values[0] = f32::INFINITY;
+    assert!(matches!(inspect(&good, &infinite), Err(Error::NonFinite { .. })));
+}
+
+/// Two linear nodes with a Relu between them: parts of the first can be asked for.
+fn two_nodes(op: &str, x: &[usize], weights: [&[usize]; 2], y: &[usize]) -> Vec<u8> {
+    let f32 = DatumType::F32;
+    let pads = || match op {
+        "Conv" => vec![builder::ints_attribute("pads", &[1, 1, 1, 1])],
+        _ => vec![],
+    };
+    let weight = |name: &str, shape: &[usize]| {
+        let values = (0..shape.iter().product()).map(|i: usize| (i as f32).sin());
+        builder::tensor_f32(name, shape, &values.collect::<Vec<_>>())
+    };
+    let graph = builder::graph(
+        "two",
+        vec![
+            builder::node(op, &["x", "w"], &["linear"], pads()),
+            builder::node("Relu", &["linear"], &["relu"], vec![]),
+            builder::node(op, &["relu", "v"], &["y"], pads()),
+        ],
+        vec![weight("w", weights[0]), weight("v", weights[1])],
+        vec![builder::value_info("x", f32, x)],
+        vec![builder::value_info("y", f32, y)],
+    );
+    builder::model(graph, 17).encode_to_vec()
+}
+
+#[test]
+fn parts_are_channels_of_one_image_or_rows() {
+    let kernels: [&[usize]; 2] = [&[64, 4, 3, 3], &[64, 64, 3, 3]];
+    let conv = two_nodes("Conv", &[2, 4, 6, 6], kernels, &[2, 64, 6, 6]);
+    let matmul = two_nodes("MatMul", &[3, 5, 40], [&[40, 64], &[64, 64]], &[3, 5, 64]);
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::open(folder.path().join("ops"));
+    // Elements of a channel or row, how many there are.
+    let cases =
+        [("conv", conv, [2, 4, 6, 6].to_vec(), 36, 128), ("rows", matmul, vec![3, 5, 40], 64, 15)];
+    for (name, bytes, shape, each, count) in cases {
+        let path = folder.path().join(format!("{name}.onnx"));
+        std::fs::write(&path, bytes).unwrap();
+        let options = CompileOptions { test_samples: 100, ..CompileOptions::fast() };
+        Compiler::new(registry.clone()).options(options).compile(&path).unwrap();
+        let model = Arc::new(load_compiled(&registry, &path).unwrap());
+        assert_eq!(model.transcript().count(), 2, "{name} is checked by sketch");
+        let key = VerifierKey::random().unwrap();
+        let checker = ReceiptVerifier::new(&model, &key, &Device::Cpu).unwrap();
+        let host = Prover::new(model, &Device::Cpu).unwrap();
+        let values = (0..shape.iter().product()).map(|i: usize| (i as f32).cos()).collect();
+        let input = [NamedTensor::from_f32("x", &shape, values)];
+        let wrong = count - 2;
+        let proof = host.prove_edited(&input, |name, data| {
+            if let ("linear", TensorData::F32(values)) = (name, data) {
+                values[wrong * each + 5] += 0.01;
+            }
+        });
+        let committed = Committed::new(&input, proof.unwrap()).unwrap();
+        let receipt = committed.receipt();
+        let (mut met, mut missed) = (0, 0);
+        while met < 3 || missed < 10 {
+            let strategy = Strategy::Parts { draws: 2, elements: 3 * each as u32 };
+            let challenge = checker.challenge(receipt, strategy).unwrap();
+            let opening = committed.open(&challenge).unwrap();
+            let report =
+                checker.inspect(&input, committed.outputs(), receipt, &challenge, &opening);
+            let report = report.unwrap();
+            let Some(asked) = challenge.operations.iter().find(|asked| asked.index == 0) else {
+                // The second operation alone, which was not computed from the edited first one.
+                continue;
+            };
+            if asked.parts.is_empty() {
+                assert!(!report.accepted(), "{name} {report:?}");
+                continue;
+            }
+            let element = (wrong * each + 5) as u32;
+            let holds = |part: &Part| (part.first..part.first + part.count).contains(&element);
+            let asked = asked.parts.iter().any(holds);
+            assert_eq!(report.accepted(), !asked, "{name} {challenge:?} {report:?}");
+            if asked { met += 1 } else { missed += 1 }
+        }
+    }
+}
+
+#[test]
+fn what_a_host_stores_opens_as_before() {
+    let host = host();
+    let committed = committed(&host, &image(4));
+    let bytes = committed.to_bytes().unwrap();
+    let again = Committed::from_bytes(&bytes).unwrap();
+    assert_eq!(again.receipt(), committed.receipt());
+    let challenge = checker().challenge(again.receipt(), Strategy::Everything).unwrap();
+    assert_eq!(again.open(&challenge).unwrap(), committed.open(&challenge).unwrap());
+    for bit in (0..bytes.len() * 8).step_by(977) {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(matches!(Committed::from_bytes(&flipped), Err(Error::Stored { .. })));
+    }
+    assert!(Committed::from_bytes(&bytes[..bytes.len() - 1]).is_err());
 }
 
 #[test]
@@ -228,6 +426,9 @@ fn detection_grows_with_draws_and_calls() {
     let least = |draws| checker.detection(Strategy::Random { draws }).least;
     assert!(least(1) > 0. && least(1) < least(4) && least(4) < 1.);
     assert_eq!(checker.detection(Strategy::Everything).least, 1.);
+    assert_eq!(checker.detection(Strategy::Linear).least, 1.);
+    let parts = checker.detection(Strategy::Parts { draws: 4, elements: 64 }).least;
+    assert!(parts > 0. && parts < least(4));
     let detection = checker.detection(Strategy::Random { draws: 4 });
     assert!(detection.over(100, 0.1) > detection.over(10, 0.1));
 }

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nomopoly::receipt::{Challenge, Committed, Opening, Receipt};
+use nomopoly::receipt::{Asked, Challenge, Committed, Opening, Part, Receipt};
 use nomopoly::{Digest, NamedTensor, OperationProof, Proof, TensorData};
 
 fn digest(byte: u8) -> Digest {
@@ -45,7 +45,13 @@ fn committed() -> Committed {
 }
 
 fn challenge() -> Challenge {
-    Challenge { root: committed().receipt().root, operations: vec![1], producers: vec![0] }
+    let operations = vec![Asked { index: 1, parts: vec![] }];
+    Challenge { root: committed().receipt().root, operations, producers: vec![0] }
+}
+
+fn challenge_of_a_part() -> Challenge {
+    let parts = vec![Part { first: 2, count: 2 }];
+    Challenge { operations: vec![Asked { index: 0, parts }], producers: vec![1], ..challenge() }
 }
 
 /// The bytes of a file that an earlier build wrote.
@@ -59,29 +65,53 @@ fn fixture(name: &str, now: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_bytes_of_version_1_are_what_they_were() {
+fn the_bytes_are_what_they_were() {
     let opening = committed().open(&challenge()).unwrap();
-    let now: [(&str, Vec<u8>); 4] = [
+    let part = committed().open(&challenge_of_a_part()).unwrap();
+    let now: [(&str, Vec<u8>); 7] = [
         ("proof_v1.postcard", proof().to_bytes().unwrap()),
-        ("receipt_v1.postcard", committed().receipt().to_bytes().unwrap()),
-        ("challenge_v1.postcard", challenge().to_bytes().unwrap()),
-        ("opening_v1.postcard", opening.to_bytes().unwrap()),
+        ("receipt_v2.postcard", committed().receipt().to_bytes().unwrap()),
+        ("challenge_v2.postcard", challenge().to_bytes().unwrap()),
+        ("opening_v2.postcard", opening.to_bytes().unwrap()),
+        ("challenge_of_a_part_v2.postcard", challenge_of_a_part().to_bytes().unwrap()),
+        ("opening_of_a_part_v2.postcard", part.to_bytes().unwrap()),
+        ("committed_v2.postcard", committed().to_bytes().unwrap()),
     ];
     for (name, now) in &now {
         assert_eq!(fixture(name, now), *now, "{name}");
     }
-    let [proof_bytes, receipt_bytes, challenge_bytes, opening_bytes] = now.map(|(_, bytes)| bytes);
+    let [proof_bytes, receipt, asked, opened, part_asked, part_opened, stored] =
+        now.map(|(_, bytes)| bytes);
     assert_eq!(Proof::from_bytes(&proof_bytes).unwrap(), proof());
-    assert_eq!(Receipt::from_bytes(&receipt_bytes).unwrap(), *committed().receipt());
-    assert_eq!(Challenge::from_bytes(&challenge_bytes).unwrap(), challenge());
-    assert_eq!(Opening::from_bytes(&opening_bytes).unwrap(), opening);
+    assert_eq!(Receipt::from_bytes(&receipt).unwrap(), *committed().receipt());
+    assert_eq!(Challenge::from_bytes(&asked).unwrap(), challenge());
+    assert_eq!(Opening::from_bytes(&opened).unwrap(), opening);
+    assert_eq!(Challenge::from_bytes(&part_asked).unwrap(), challenge_of_a_part());
+    assert_eq!(Opening::from_bytes(&part_opened).unwrap(), part);
+    assert_eq!(Committed::from_bytes(&stored).unwrap().receipt(), committed().receipt());
+}
+
+#[test]
+fn version_1_of_receipts_is_refused_by_name() {
+    let refused = |name: &str, error: Option<nomopoly::Error>| {
+        let error = error.unwrap().to_string();
+        assert!(error.contains("schema 1") && error.contains("reads 2"), "{name}: {error}");
+    };
+    for name in ["receipt_v1.postcard", "challenge_v1.postcard", "opening_v1.postcard"] {
+        let bytes = fixture(name, &[]);
+        match name.split('_').next() {
+            Some("receipt") => refused(name, Receipt::from_bytes(&bytes).err()),
+            Some("challenge") => refused(name, Challenge::from_bytes(&bytes).err()),
+            _ => refused(name, Opening::from_bytes(&bytes).err()),
+        }
+    }
 }
 
 #[test]
 fn the_envelope_is_as_documented() {
     let receipt = committed().receipt().to_bytes().unwrap();
     assert_eq!(&receipt[..8], b"NMPRCEPT");
-    assert_eq!(receipt[8..12], 1u32.to_le_bytes());
+    assert_eq!(receipt[8..12], 2u32.to_le_bytes());
     // Three digests, a count of one byte, a digest.
     let body = &receipt[44..];
     assert_eq!(body.len(), 3 * 32 + 1 + 32);
@@ -92,6 +122,7 @@ fn the_envelope_is_as_documented() {
         (proof().to_bytes().unwrap(), b"NMPPROOF"),
         (challenge().to_bytes().unwrap(), b"NMPCHALL"),
         (committed().open(&challenge()).unwrap().to_bytes().unwrap(), b"NMPOPENG"),
+        (committed().to_bytes().unwrap(), b"NMPCOMIT"),
     ] {
         assert_eq!(&bytes[..8], magic);
     }
@@ -100,9 +131,9 @@ fn the_envelope_is_as_documented() {
 #[test]
 fn another_schema_and_another_format_are_told_apart_from_damage() {
     let mut later = committed().receipt().to_bytes().unwrap();
-    later[8] = 2;
+    later[8] = 3;
     let error = Receipt::from_bytes(&later).unwrap_err().to_string();
-    assert!(error.contains("schema 2") && error.contains("reads 1"), "{error}");
+    assert!(error.contains("schema 3") && error.contains("reads 2"), "{error}");
     let proof = proof().to_bytes().unwrap();
     let error = Receipt::from_bytes(&proof).unwrap_err().to_string();
     assert!(error.contains("does not start as one does"), "{error}");

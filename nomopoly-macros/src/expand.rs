@@ -11,7 +11,7 @@ use crate::names;
 use crate::parse::{Device, Input};
 
 /// Version of the runtime's types that the code below is written for.
-const GENERATED_SCHEMA: u32 = 2;
+const GENERATED_SCHEMA: u32 = 3;
 
 pub fn expand(input: &Input, checked: &Checked) -> TokenStream {
     let Input { item, path, .. } = input;
@@ -101,6 +101,16 @@ pub fn expand(input: &Input, checked: &Checked) -> TokenStream {
                 key: ::nomopoly::VerifierKey,
             ) -> ::nomopoly::Result<::nomopoly::Verifier<Self>> {
                 ::nomopoly::Verifier::new(key)
+            }
+
+            /// The application's side where a host sends receipts, with a fresh key.
+            ///
+            /// # Errors
+            /// See [`nomopoly::ReceiptVerifier::new`].
+            #vis fn receipt_verifier(
+                key: ::nomopoly::VerifierKey,
+            ) -> ::nomopoly::Result<::nomopoly::ReceiptVerifier<Self>> {
+                ::nomopoly::ReceiptVerifier::new(key)
             }
 
             /// The guarantee of one operation, by the name of its output or by its position.

@@ -46,10 +46,11 @@ pub use tensor::{NamedTensor, TensorData, typed_dtype};
 pub use typed::{
     Attack, AuditedModel, AuditedOperation, Batch, CertifiedBound, D, Dimension, Drift, Element,
     Guarantee, HonestRuns, Ledger, Measured, Model, NamedTensors, NotRun, OperationIndex,
-    ProvedOperation, Proven, Prover, Shape, Source, Tensor, Tensors, VerifiedOperation, Verifier,
+    ProvedOperation, Proven, Prover, ReceiptVerifier, Shape, Source, Tensor, Tensors,
+    VerifiedOperation, Verifier,
 };
 
 pub use candle_core;
 
 /// Version of the code that `#[nomopoly::model]` generates against this crate.
-pub const GENERATED_SCHEMA: u32 = 2;
+pub const GENERATED_SCHEMA: u32 = 3;

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::onnx::Digest;
 
 /// How one node of the model was checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum CheckedBy {
     /// Its revealed output was compared with secret contractions of the operation.
@@ -30,7 +33,7 @@ impl fmt::Display for CheckedBy {
 }
 
 /// One node of the model.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OperationReport {
     /// Name of the node's output.
     pub operation: String,
@@ -49,7 +52,7 @@ pub struct OperationReport {
 }
 
 /// The outcome of checking one inference.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     pub model: Digest,
     /// Every node, in the model's order.

@@ -1,6 +1,8 @@
 //! Tensors with names, as inputs, outputs and transcripts carry them, and their conversion to the
 //! two engines: tract runs models, candle checks operations.
 
+use std::ops::Range;
+
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::{DatumType, Tensor as TractTensor, tract_ndarray};
@@ -43,6 +45,28 @@ macro_rules! element_types {
                         Some(Self::$variant(values.get(start..end)?.to_vec()))
                     })*
                 }
+            }
+
+            /// Elements of a range as little-endian bytes, in place of what `bytes` held. What the
+            /// range has beyond the last element is left out.
+            pub(crate) fn le_bytes(&self, range: Range<usize>, bytes: &mut Vec<u8>) {
+                match self {
+                    $(Self::$variant(values) => {
+                        const SIZE: usize = size_of::<$rust>();
+                        let end = range.end.min(values.len());
+                        let values = values.get(range.start..end).unwrap_or_default();
+                        bytes.clear();
+                        bytes.resize(SIZE * values.len(), 0);
+                        for (value, room) in values.iter().zip(bytes.as_chunks_mut::<SIZE>().0) {
+                            *room = LittleEndian::to_le(value);
+                        }
+                    })*
+                }
+            }
+
+            /// Bytes that the elements take in memory.
+            pub(crate) fn size(&self) -> usize {
+                match self { $(Self::$variant(values) => size_of::<$rust>() * values.len(),)* }
             }
 
             pub(crate) fn datum_type(&self) -> DatumType {
@@ -130,6 +154,29 @@ element_types! {
     I8(i8, "i8"), I16(i16, "i16"), I32(i32, "i32"), I64(i64, "i64"),
     U8(u8, "u8"), U16(u16, "u16"), U32(u32, "u32"), U64(u64, "u64"),
     Bool(bool, "bool"),
+}
+
+/// An element as little-endian bytes.
+trait LittleEndian<const SIZE: usize> {
+    fn to_le(&self) -> [u8; SIZE];
+}
+
+macro_rules! little_endian {
+    ($($number:ty),*) => {
+        $(impl LittleEndian<{ size_of::<$number>() }> for $number {
+            fn to_le(&self) -> [u8; size_of::<$number>()] {
+                self.to_le_bytes()
+            }
+        })*
+    };
+}
+
+little_endian!(f32, f64, i8, i16, i32, i64, u8, u16, u32, u64);
+
+impl LittleEndian<1> for bool {
+    fn to_le(&self) -> [u8; 1] {
+        [u8::from(*self)]
+    }
 }
 
 fn values_of<T: Clone>(view: tract_ndarray::ArrayViewD<T>) -> Vec<T> {

@@ -1,14 +1,17 @@
 //! The verifier's side: draws challenges, checks openings.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor as CandleTensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use tract_onnx::prelude::DatumType;
+use tract_onnx::prelude::{DatumType, Tensor as TractTensor};
 
-use super::challenge::{Challenge, Detection, Strategy, draw};
-use super::commit::{OpenedOperation, OpenedVector, Opening, Receipt, digest_of};
+use super::challenge::{Asked, Challenge, Part};
+use super::commit::{OpenedOperation, OpenedOutput, OpenedVector, Opening, Receipt};
+use super::strategy::{Detection, Drawn, Slices, Strategy, draw};
+use super::tensors::digest_of;
 use crate::dynamic::judging::{checked_by, compare, judged};
 use crate::key::VerifierKey;
 use crate::model::CompiledModel;
@@ -24,8 +27,8 @@ use crate::{Error, Result};
 pub struct ReceiptVerifier {
     outline: Outline,
     operations: Vec<OperationVerifier>,
-    /// Multiply-accumulates of running each.
-    costs: Vec<u64>,
+    /// What a strategy draws them by.
+    drawn: Vec<Drawn>,
     /// What leads to each operation's inputs, and to the model's outputs.
     segments: Vec<Segment>,
     outputs: Segment,
@@ -83,9 +86,9 @@ impl ReceiptVerifier {
             .collect::<Result<_>>()?;
         let outputs = model.graph().outputs().iter().map(|output| output.name.as_str()).collect();
         let outputs = segment(outputs)?;
-        let costs = model.proved().map(|op| op.operation.recompute_cost()).collect();
+        let drawn = operations.iter().map(drawn).collect();
         let (outline, device) = (model.outline().clone(), device.clone());
-        Ok(Self { outline, operations, costs, segments, outputs, device })
+        Ok(Self { outline, operations, drawn, segments, outputs, device })
     }
 
     /// Names, shapes and kinds of the model.
@@ -104,10 +107,11 @@ impl ReceiptVerifier {
 
     /// How likely challenges of a strategy catch a host that cheats.
     pub fn detection(&self, strategy: Strategy) -> Detection {
-        Detection::of(strategy, &self.costs)
+        Detection::of(strategy, &self.drawn)
     }
 
-    /// Share of a full check's multiply-accumulates that checking a challenge takes.
+    /// Share of a full check's multiply-accumulates that checking a challenge takes. A part is
+    /// checked at the price of the whole, or a little less.
     pub fn cost(&self, challenge: &Challenge) -> f64 {
         let cost = |verifier: &OperationVerifier| {
             let compiled = verifier.compiled();
@@ -115,36 +119,34 @@ impl ReceiptVerifier {
             check_cost(&compiled.operation, header.check, header.sketches) as f64
         };
         let all: f64 = self.operations.iter().map(cost).sum();
-        let asked = challenge
-            .operations
-            .iter()
-            .filter_map(|index| self.operations.get(*index as usize).map(cost));
+        let asked = challenge.operations.iter();
+        let asked = asked.filter_map(|asked| self.operations.get(asked.index as usize).map(cost));
         asked.sum::<f64>() / all.max(1.)
     }
 
     /// Draws a challenge for a receipt, with the operating system's randomness.
     ///
     /// # Errors
-    /// [`Error::OtherModel`] and [`Error::Challenge`] for a receipt that is not one of this model;
+    /// [`Error::OtherModel`] and [`Error::Opening`] for a receipt that is not one of this model;
     /// [`Error::Random`].
     pub fn challenge(&self, receipt: &Receipt, strategy: Strategy) -> Result<Challenge> {
         self.check_receipt(receipt)?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| Error::Random(error.to_string()))?;
-        let chosen = draw(strategy, &self.costs, &mut ChaCha20Rng::from_seed(seed));
-        Ok(self.challenge_of(receipt, &chosen))
-    }
-
-    /// The challenge to open these operations. The outputs of those that lead to the model's
-    /// outputs are always asked for: the answer itself is recomputed from them.
-    fn challenge_of(&self, receipt: &Receipt, chosen: &BTreeSet<u32>) -> Challenge {
+        let chosen = draw(strategy, &self.drawn, &mut ChaCha20Rng::from_seed(seed));
+        // The outputs of operations that lead to the model's outputs are always asked for: the
+        // answer itself is recomputed from them.
         let mut producers: BTreeSet<u32> = self.outputs.producers.iter().copied().collect();
-        for index in chosen {
+        for index in chosen.keys() {
             producers.extend(&self.segments[*index as usize].producers);
         }
-        let producers = producers.difference(chosen).copied().collect();
-        let operations = chosen.iter().copied().collect();
-        Challenge { root: receipt.root, operations, producers }
+        let operations = chosen.into_iter().map(|(index, parts)| {
+            // What is opened as a whole for another's sake is checked as a whole.
+            let parts = if producers.remove(&index) { vec![] } else { parts };
+            Asked { index, parts }
+        });
+        let operations = operations.collect();
+        Ok(Challenge { root: receipt.root, operations, producers: producers.into_iter().collect() })
     }
 
     fn check_receipt(&self, receipt: &Receipt) -> Result<()> {
@@ -200,8 +202,7 @@ impl ReceiptVerifier {
         self.check_receipt(receipt)?;
         let inputs = self.outline.order_inputs(inputs)?;
         let wrong = |reason: &str| Err(Error::Opening(reason.to_owned()));
-        let owned: Vec<NamedTensor> = inputs.iter().map(|input| (*input).clone()).collect();
-        if receipt.inputs != digest_of(&owned) {
+        if receipt.inputs != digest_of(inputs.iter().copied()) {
             return wrong("the receipt is of other inputs");
         }
         self.check_outputs(outputs)?;
@@ -213,19 +214,21 @@ impl ReceiptVerifier {
         }
         self.check_opened(outputs, receipt, challenge, opening)?;
 
-        let opened: HashMap<u32, &OpenedOperation> =
-            opening.operations.iter().map(|opened| (opened.index, opened)).collect();
         let mut given: HashMap<&str, &NamedTensor> =
             inputs.iter().map(|input| (input.name.as_str(), *input)).collect();
         for opened in &opening.operations {
-            if self.in_transcript(opened.index) {
-                given.insert(&opened.output.name, &opened.output);
+            if let (true, OpenedOutput::Whole(output)) =
+                (self.in_transcript(opened.index), &opened.output)
+            {
+                given.insert(&output.name, output);
             }
         }
+        let asked = challenge.opened();
         let mut operations = vec![];
-        for index in &challenge.operations {
-            let Some(opened) = opened.get(index) else { continue };
-            operations.push(self.judge(*index, opened, &given)?);
+        for opened in &opening.operations {
+            if let Some(Some(asked)) = asked.get(&opened.index) {
+                operations.push(self.judge(asked, opened, &given)?);
+            }
         }
         operations.extend(self.judge_outputs(outputs, &given)?);
         Ok(Report { model: self.outline.digest, operations })
@@ -258,57 +261,32 @@ impl ReceiptVerifier {
     ) -> Result<()> {
         let wrong = |reason: String| Err(Error::Opening(reason));
         let asked = challenge.opened();
-        let places: Vec<u32> = opening.operations.iter().map(|opened| opened.index).collect();
-        if places != asked {
-            return wrong(format!("operations {places:?} were opened, {asked:?} were asked for"));
+        if !asked.keys().copied().eq(opening.operations.iter().map(|opened| opened.index)) {
+            let count = opening.operations.len();
+            return wrong(format!(
+                "{count} operations were opened, not the {} that were asked for",
+                asked.len()
+            ));
         }
         let mut leaves = vec![];
         for opened in &opening.operations {
             let Some(verifier) = self.operations.get(opened.index as usize) else {
                 return wrong(format!("there is no operation {}", opened.index));
             };
-            let compiled = verifier.compiled();
-            let name = compiled.operation.output();
-            if opened.output.name != name {
-                return wrong(format!("tensor `{}` is not `{name}`", opened.output.name));
-            }
-            let shape = &compiled.operation.spec().output_shape;
-            opened.output.check(DatumType::F32, shape)?;
-            if opened.artefact != compiled.artefact.id {
-                return wrong(format!(
-                    "`{name}` was proved with another artefact than {}: prover and verifier were \
-                     compiled with different options",
-                    compiled.artefact.header.entry
-                ));
-            }
-            let asked_for = challenge.operations.contains(&opened.index);
-            match &opened.vector {
-                OpenedVector::Shown(vector) => {
-                    let expected = compiled.artefact.generator.proof_dim();
-                    if vector.len() != expected || !asked_for {
-                        return Err(Error::Shape {
-                            tensor: format!("proof vector of {name}"),
-                            got: vec![vector.len()],
-                            expected: vec![expected],
-                        });
-                    }
-                    if vector.iter().any(|value| !value.is_finite()) {
-                        let tensor = format!("proof vector of {name}");
-                        return Err(Error::NonFinite { tensor });
-                    }
-                }
-                OpenedVector::Hidden(_) if asked_for => {
-                    return wrong(format!("the proof vector of `{name}` is missing"));
-                }
-                OpenedVector::Hidden(_) => {}
-            }
+            let asked = asked.get(&opened.index).copied().flatten();
+            check_one(verifier, asked, opened)?;
+            let name = verifier.compiled().operation.output();
             // An operation that gives an output of the model has one output, not two.
-            if let Some(output) = outputs.iter().find(|output| output.name == name)
-                && output.data != opened.output.data
+            if let OpenedOutput::Whole(whole) = &opened.output
+                && let Some(output) = outputs.iter().find(|output| output.name == name)
+                && output.data != whole.data
             {
                 return wrong(format!("`{name}` is another one than the output that was sent"));
             }
-            leaves.push((opened.index as usize, opened.leaf()));
+            let leaf = opened.leaf().ok_or_else(|| {
+                Error::Opening(format!("the chunks of `{name}` lead to no tensor"))
+            })?;
+            leaves.push((opened.index as usize, leaf));
         }
         // Without leaves there is nothing to lead anywhere.
         if leaves.is_empty() {
@@ -335,25 +313,37 @@ impl ReceiptVerifier {
 
     fn judge(
         &self,
-        index: u32,
+        asked: &Asked,
         opened: &OpenedOperation,
         given: &HashMap<&str, &NamedTensor>,
     ) -> Result<OperationReport> {
-        let verifier = &self.operations[index as usize];
+        let verifier = &self.operations[asked.index as usize];
         let operation = &verifier.compiled().operation;
-        let values = self.run(&self.segments[index as usize], given)?;
+        let values = self.run(&self.segments[asked.index as usize], given)?;
         let sample = |name: &String| {
             let value = values.get(name).ok_or_else(|| Error::MissingInput { input: name.clone() });
             to_sample(name, value?, &self.device)
         };
         let x = operation.inputs().iter().map(sample).collect::<Result<Vec<_>>>()?;
-        let y = to_sample(operation.output(), &opened.output.to_tract()?, &self.device)?;
-        let vector = match &opened.vector {
-            OpenedVector::Shown(vector) => vector.as_slice(),
-            OpenedVector::Hidden(_) => &[],
+        let verdict = match (&opened.output, &opened.vector) {
+            (OpenedOutput::Whole(output), OpenedVector::Shown(vector)) => {
+                let y = to_sample(operation.output(), &output.to_tract()?, &self.device)?;
+                let p = CandleTensor::from_slice(vector, (1, vector.len()), &self.device)?;
+                verifier.verify(&x, &y, &p)?.pop()
+            }
+            (OpenedOutput::Parts(parts), _) => {
+                let mut shape = vec![1];
+                shape.extend(&operation.spec().output_shape);
+                let len = shape.iter().product();
+                let elements = parts.padded(len, &asked.parts).unwrap_or_default();
+                let y = CandleTensor::from_vec(elements, shape, &self.device)?;
+                let range = |part: &Part| (part.first as usize, part.count as usize);
+                let parts: Vec<_> = asked.parts.iter().map(range).collect();
+                Some(verifier.judge_parts(&x, &y, &parts)?)
+            }
+            _ => None,
         };
-        let p = CandleTensor::from_slice(vector, (1, vector.len()), &self.device)?;
-        let verdict = verifier.verify(&x, &y, &p)?.pop().ok_or_else(|| Error::Operation {
+        let verdict = verdict.ok_or_else(|| Error::Operation {
             operation: operation.output().to_owned(),
             reason: "it was not judged".into(),
         })?;
@@ -390,4 +380,94 @@ impl ReceiptVerifier {
     }
 }
 
-type Values = HashMap<String, std::sync::Arc<tract_onnx::prelude::Tensor>>;
+type Values = HashMap<String, Arc<TractTensor>>;
+
+fn drawn(verifier: &OperationVerifier) -> Drawn {
+    let compiled = verifier.compiled();
+    let sketched = checked_by(verifier) == CheckedBy::Sketch;
+    let shape = &compiled.operation.spec().output_shape;
+    Drawn {
+        cost: if compiled.in_transcript() { compiled.operation.recompute_cost() } else { 0 },
+        slices: compiled
+            .operation
+            .linear()
+            .filter(|_| sketched)
+            .map(|linear| Slices::of(linear, shape)),
+    }
+}
+
+/// Everything about one opened operation that can be wrong before any arithmetic.
+fn check_one(
+    verifier: &OperationVerifier,
+    asked: Option<&Asked>,
+    opened: &OpenedOperation,
+) -> Result<()> {
+    let wrong = |reason: String| Err(Error::Opening(reason));
+    let compiled = verifier.compiled();
+    let name = compiled.operation.output();
+    let shape = &compiled.operation.spec().output_shape;
+    if opened.artefact != compiled.artefact.id {
+        return wrong(format!(
+            "`{name}` was proved with another artefact than {}: prover and verifier were compiled \
+             with different options",
+            compiled.artefact.header.entry
+        ));
+    }
+    let parts = asked.map_or(&[][..], |asked| &asked.parts);
+    let named = match &opened.output {
+        OpenedOutput::Whole(output) => &output.name,
+        OpenedOutput::Parts(parts) => &parts.name,
+    };
+    if named != name {
+        return wrong(format!("tensor `{named}` is not `{name}`"));
+    }
+    match &opened.output {
+        OpenedOutput::Whole(output) if parts.is_empty() => {
+            output.check(DatumType::F32, shape)?;
+        }
+        OpenedOutput::Parts(opened) if !parts.is_empty() => {
+            if opened.shape != *shape {
+                return Err(Error::Shape {
+                    tensor: name.to_owned(),
+                    got: opened.shape.clone(),
+                    expected: shape.clone(),
+                });
+            }
+            match opened.padded(shape.iter().product(), parts) {
+                None => return wrong(format!("other parts of `{name}` than were asked for")),
+                Some(elements) if elements.iter().any(|value| !value.is_finite()) => {
+                    return Err(Error::NonFinite { tensor: name.to_owned() });
+                }
+                Some(_) => {}
+            }
+        }
+        OpenedOutput::Whole(_) => {
+            return wrong(format!("`{name}` was opened whole, parts of it were asked for"));
+        }
+        OpenedOutput::Parts(_) => {
+            return wrong(format!("parts of `{name}` were opened, all of it was asked for"));
+        }
+    }
+    // The vector is of the whole output: whoever asks for parts cannot check it.
+    let wants_vector = asked.is_some() && parts.is_empty();
+    match &opened.vector {
+        OpenedVector::Shown(vector) => {
+            let expected = compiled.artefact.generator.proof_dim();
+            if vector.len() != expected || !wants_vector {
+                return Err(Error::Shape {
+                    tensor: format!("proof vector of {name}"),
+                    got: vec![vector.len()],
+                    expected: vec![if wants_vector { expected } else { 0 }],
+                });
+            }
+            if vector.iter().any(|value| !value.is_finite()) {
+                return Err(Error::NonFinite { tensor: format!("proof vector of {name}") });
+            }
+        }
+        OpenedVector::Hidden(_) if wants_vector => {
+            return wrong(format!("the proof vector of `{name}` is missing"));
+        }
+        OpenedVector::Hidden(_) => {}
+    }
+    Ok(())
+}

@@ -1,22 +1,18 @@
 //! What a host commits to, and what it keeps to open later.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::challenge::Challenge;
+use super::challenge::{Asked, Challenge};
 use super::merkle::{Paths, Tree, leaf};
+use super::tensors::{OpenedParts, digest_of, tensor_digest};
+use super::wire::{format, on_the_wire, stored};
 use crate::onnx::Digest;
-use crate::proof::Proof;
+use crate::proof::{OperationProof, Proof};
 use crate::tensor::NamedTensor;
-use crate::wire::{Fault, Format};
+use crate::wire::Format;
 use crate::{Error, Result};
-
-/// Version of receipts, challenges and openings on the wire.
-pub const RECEIPT_SCHEMA: u32 = 1;
-const RECEIPT: Format = Format { magic: b"NMPRCEPT", schema: RECEIPT_SCHEMA };
-const OPENING: Format = Format { magic: b"NMPOPENG", schema: RECEIPT_SCHEMA };
-
-/// Elements of one chunk of a committed tensor.
-const CHUNK: usize = 1 << 14;
 
 /// A commitment to one inference: what was computed for which input, all of it, in a few hundred
 /// bytes. It depends on no key.
@@ -49,9 +45,15 @@ pub struct OpenedOperation {
     pub index: u32,
     /// Content id of the artefact whose generator made the vector.
     pub artefact: Digest,
-    /// Its output.
-    pub output: NamedTensor,
+    pub output: OpenedOutput,
     pub vector: OpenedVector,
+}
+
+/// The output of an opened operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum OpenedOutput {
+    Whole(NamedTensor),
+    Parts(OpenedParts),
 }
 
 /// The proof vector of an opened operation.
@@ -59,7 +61,7 @@ pub struct OpenedOperation {
 pub enum OpenedVector {
     /// Of an operation that was asked for.
     Shown(Vec<f32>),
-    /// Of one that only produces what another was computed from.
+    /// Of one that only produces what another was computed from, or that was asked for in parts.
     Hidden(Digest),
 }
 
@@ -74,18 +76,16 @@ pub struct Opening {
     pub paths: Paths,
 }
 
+on_the_wire!(Receipt, b"NMPRCEPT", "the receipt");
+on_the_wire!(Opening, b"NMPOPENG", "the opening");
+
 impl Committed {
     /// Commits to an inference of `inputs`, in the model's order.
     ///
     /// # Errors
     /// [`Error::DamagedProof`] when a proof vector is of an operation whose output it does not hold.
     pub fn new(inputs: &[NamedTensor], proof: Proof) -> Result<Self> {
-        let mut leaves = vec![];
-        for index in 0..proof.operations.len() {
-            let opened = opened(&proof, index, true)?;
-            leaves.push(opened.leaf());
-        }
-        let tree = Tree::new(leaves);
+        let tree = tree(&proof)?;
         let receipt = Receipt {
             model: proof.model,
             inputs: digest_of(inputs),
@@ -108,121 +108,148 @@ impl Committed {
     /// Bytes that it takes in memory, about.
     pub fn size(&self) -> usize {
         let tensors = self.proof.outputs.iter().chain(&self.proof.transcript);
-        let elements: usize = tensors.map(|tensor| tensor.data.len()).sum();
-        let vectors: usize = self.proof.operations.iter().map(|op| op.vector.len()).sum();
-        8 * elements + 4 * vectors + 64 * self.tree.len()
+        let tensors: usize = tensors.map(|t| 128 + t.name.len() + t.data.size()).sum();
+        let vector = |op: &OperationProof| 128 + op.operation.len() + 4 * op.vector.len();
+        tensors + self.proof.operations.iter().map(vector).sum::<usize>() + 64 * self.tree.len()
     }
 
     /// Answers a challenge.
     ///
     /// # Errors
-    /// [`Error::Challenge`] when it asks for operations that there are none of.
+    /// [`Error::Challenge`] when it is of another receipt, or asks for operations or elements that
+    /// there are none of.
     pub fn open(&self, challenge: &Challenge) -> Result<Opening> {
-        let indices = challenge.opened();
-        let count = self.proof.operations.len();
         if challenge.root != self.receipt.root {
             return Err(Error::Challenge("it is of another receipt".into()));
         }
-        if let Some(index) = indices.iter().find(|index| **index as usize >= count) {
-            return Err(Error::Challenge(format!("operation {index} of {count} is none")));
-        }
-        let operations = indices
+        let by_name = by_name(&self.proof);
+        let asked = challenge.opened();
+        let operations = asked
             .iter()
-            .map(|&index| {
-                opened(&self.proof, index as usize, challenge.operations.contains(&index))
-            })
+            .map(|(&index, asked)| self.open_one(&by_name, index, *asked))
             .collect::<Result<_>>()?;
-        let places: Vec<usize> = indices.iter().map(|index| *index as usize).collect();
+        let places: Vec<usize> = asked.keys().map(|index| *index as usize).collect();
         Ok(Opening { root: self.receipt.root, operations, paths: self.tree.paths(&places) })
+    }
+
+    fn open_one(
+        &self,
+        by_name: &HashMap<&str, &NamedTensor>,
+        index: u32,
+        asked: Option<&Asked>,
+    ) -> Result<OpenedOperation> {
+        let operation = self.proof.operations.get(index as usize).ok_or_else(|| {
+            let count = self.proof.operations.len();
+            Error::Challenge(format!("there is no operation {index}, only {count}"))
+        })?;
+        let output = output_of(by_name, operation)?;
+        let parts = asked.map_or(&[][..], |asked| &asked.parts);
+        let opened = if parts.is_empty() {
+            OpenedOutput::Whole(output.clone())
+        } else {
+            let opened = OpenedParts::new(output, parts).ok_or_else(|| {
+                Error::Challenge(format!(
+                    "it asks for elements that `{}` of {} elements does not have",
+                    operation.operation,
+                    output.data.len()
+                ))
+            })?;
+            OpenedOutput::Parts(opened)
+        };
+        let vector = if asked.is_some() && parts.is_empty() {
+            OpenedVector::Shown(operation.vector.clone())
+        } else {
+            OpenedVector::Hidden(vector_digest(&operation.vector))
+        };
+        Ok(OpenedOperation { index, artefact: operation.artefact, output: opened, vector })
+    }
+
+    /// What a host stores: receipt and proof, not the inputs.
+    ///
+    /// # Errors
+    /// Never in practice: serialising plain data into memory.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let stored = (&self.receipt, &self.proof);
+        COMMITTED.seal(&stored).map_err(|reason| Error::Stored { what: STORED, reason })
+    }
+
+    /// Reads what [`Committed::to_bytes`] wrote, and hashes all of it anew.
+    ///
+    /// # Errors
+    /// [`Error::Stored`] for foreign, truncated or altered bytes, another version's, or a proof that
+    /// is not the one of its receipt.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let opened = COMMITTED.open(bytes);
+        let (receipt, proof): (Receipt, Proof) = opened.map_err(|fault| stored(fault, STORED))?;
+        let inconsistent = |reason: String| Error::Stored { what: STORED, reason };
+        let tree = tree(&proof).map_err(|error| inconsistent(error.to_string()))?;
+        let found = Receipt {
+            model: proof.model,
+            inputs: receipt.inputs,
+            outputs: digest_of(&proof.outputs),
+            operations: proof.operations.len() as u32,
+            root: tree.root(),
+        };
+        if found != receipt {
+            return Err(inconsistent("its receipt is of another inference".into()));
+        }
+        Ok(Self { receipt, proof, tree })
     }
 }
 
-fn opened(proof: &Proof, index: usize, shown: bool) -> Result<OpenedOperation> {
-    let operation = &proof.operations[index];
-    let tensors = proof.transcript.iter().chain(&proof.outputs);
-    let output = tensors.clone().find(|tensor| tensor.name == operation.operation);
-    let output = output.cloned().ok_or_else(|| {
+const COMMITTED: Format = format(b"NMPCOMIT");
+const STORED: &str = "the stored inference";
+
+/// The tensors that operations give, by their names.
+fn by_name(proof: &Proof) -> HashMap<&str, &NamedTensor> {
+    let tensors = proof.outputs.iter().chain(&proof.transcript);
+    tensors.map(|tensor| (tensor.name.as_str(), tensor)).collect()
+}
+
+fn output_of<'a>(
+    by_name: &HashMap<&str, &'a NamedTensor>,
+    operation: &OperationProof,
+) -> Result<&'a NamedTensor> {
+    by_name.get(operation.operation.as_str()).copied().ok_or_else(|| {
         Error::DamagedProof(format!("it lacks the output of `{}`", operation.operation))
-    })?;
-    let vector = if shown {
-        OpenedVector::Shown(operation.vector.clone())
-    } else {
-        OpenedVector::Hidden(vector_digest(&operation.vector))
-    };
-    Ok(OpenedOperation { index: index as u32, artefact: operation.artefact, output, vector })
+    })
+}
+
+fn tree(proof: &Proof) -> Result<Tree> {
+    let by_name = by_name(proof);
+    let leaves = proof.operations.iter().map(|operation| {
+        let output = tensor_digest(output_of(&by_name, operation)?);
+        Ok(operation_leaf(output, operation.artefact, vector_digest(&operation.vector)))
+    });
+    Ok(Tree::new(leaves.collect::<Result<_>>()?))
 }
 
 impl OpenedOperation {
-    /// The leaf that it is.
-    pub(super) fn leaf(&self) -> Digest {
+    /// The leaf that it is; `None` when chunks do not lead to a tensor.
+    pub(super) fn leaf(&self) -> Option<Digest> {
+        let output = match &self.output {
+            OpenedOutput::Whole(tensor) => tensor_digest(tensor),
+            OpenedOutput::Parts(parts) => parts.digest()?,
+        };
         let vector = match &self.vector {
             OpenedVector::Shown(vector) => vector_digest(vector),
             OpenedVector::Hidden(digest) => *digest,
         };
-        let mut contents = vec![];
-        for digest in [tensor_digest(&self.output), self.artefact, vector] {
-            contents.extend_from_slice(digest.as_bytes());
-        }
-        leaf(&contents)
+        Some(operation_leaf(output, self.artefact, vector))
     }
+}
+
+fn operation_leaf(output: Digest, artefact: Digest, vector: Digest) -> Digest {
+    let mut contents = [0; 96];
+    for (room, digest) in
+        contents.as_chunks_mut::<32>().0.iter_mut().zip([output, artefact, vector])
+    {
+        *room = *digest.as_bytes();
+    }
+    leaf(&contents)
 }
 
 fn vector_digest(vector: &[f32]) -> Digest {
     let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
     leaf(&bytes)
-}
-
-/// The digest of a tensor: its name, shape and element type, and a Merkle root over its chunks, so
-/// that a part of it can be opened alone.
-pub fn tensor_digest(tensor: &NamedTensor) -> Digest {
-    let len = tensor.data.len();
-    let parts = (0..len.div_ceil(CHUNK)).filter_map(|chunk| {
-        let start = chunk * CHUNK;
-        tensor.data.part(start, CHUNK.min(len - start))
-    });
-    // Plain data in memory.
-    let chunks = parts.map(|part| leaf(&postcard::to_stdvec(&part).unwrap_or_default()));
-    let root = Tree::new(chunks.collect()).root();
-    let head = (&tensor.name, &tensor.shape, tensor.data.dtype(), root);
-    leaf(&postcard::to_stdvec(&head).unwrap_or_default())
-}
-
-/// The digest of some tensors in their order.
-pub fn digest_of(tensors: &[NamedTensor]) -> Digest {
-    Tree::new(tensors.iter().map(tensor_digest).collect()).root()
-}
-
-macro_rules! on_the_wire {
-    ($type:ident, $format:ident, $what:literal) => {
-        impl $type {
-            /// The wire format.
-            ///
-            /// # Errors
-            /// Never in practice: serialising plain data into memory.
-            pub fn to_bytes(&self) -> Result<Vec<u8>> {
-                $format.seal(self).map_err(|reason| Error::Stored { what: $what, reason })
-            }
-
-            /// Reads the wire format.
-            ///
-            /// # Errors
-            /// [`Error::Stored`] for foreign, truncated or altered bytes, or another version's.
-            pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-                $format.open(bytes).map_err(|fault| stored(fault, $what))
-            }
-        }
-    };
-}
-
-on_the_wire!(Receipt, RECEIPT, "the receipt");
-on_the_wire!(Opening, OPENING, "the opening");
-
-pub(super) fn stored(fault: Fault, what: &'static str) -> Error {
-    let reason = match fault {
-        Fault::Damaged(reason) => reason,
-        Fault::Schema(got) => {
-            format!("it has schema {got}, this version reads {RECEIPT_SCHEMA}")
-        }
-    };
-    Error::Stored { what, reason }
 }

@@ -72,10 +72,11 @@ impl Tree {
         let mut known = leaves.to_vec();
         let mut siblings = vec![];
         for level in &self.levels {
-            for &index in &known {
-                let sibling = index ^ 1;
-                if !known.contains(&sibling) {
-                    siblings.extend(level.get(sibling));
+            let mut rest = known.iter().peekable();
+            while let Some(index) = rest.next() {
+                // Its neighbour to the right may be known as well.
+                if index % 2 == 1 || rest.next_if(|next| **next == index + 1).is_none() {
+                    siblings.extend(level.get(index ^ 1));
                 }
             }
             known = parents(&known);

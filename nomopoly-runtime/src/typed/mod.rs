@@ -6,6 +6,7 @@
 //! | `model.rs` | the trait that the attribute implements, and guarantees of operations |
 //! | `ledger.rs` | what an audit measured |
 //! | `prover.rs`, `verifier.rs`, `proven.rs` | proving and checking inferences of one model |
+//! | `receipts.rs` | checking receipts of one model |
 //! | `operation.rs` | proving and checking one operation of it |
 
 pub(crate) mod element;
@@ -14,6 +15,7 @@ mod model;
 mod operation;
 mod proven;
 mod prover;
+mod receipts;
 mod shape;
 mod tensor;
 mod verifier;
@@ -26,6 +28,7 @@ pub use model::{Guarantee, Measured, Model, NamedTensors, Source, Tensors};
 pub use operation::{OperationIndex, ProvedOperation, VerifiedOperation};
 pub use proven::Proven;
 pub use prover::Prover;
+pub use receipts::ReceiptVerifier;
 pub use shape::{Batch, D, Dimension, Shape};
 pub use tensor::Tensor;
 pub use verifier::Verifier;

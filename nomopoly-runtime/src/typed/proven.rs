@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use super::model::{Model, NamedTensors, Tensors};
 use crate::onnx::Digest;
 use crate::proof::Proof;
+use crate::receipt::Committed;
 use crate::{Error, Result};
 
 /// The outputs of one inference of the model M, as a host claims them, with the proof.
@@ -37,6 +38,15 @@ impl<M: Model> Proven<M> {
     /// The proof alone.
     pub fn into_proof(self) -> Proof {
         self.proof
+    }
+
+    /// Commits to this inference of `input`: the receipt to send with the outputs, and all that it
+    /// takes to open it later.
+    ///
+    /// # Errors
+    /// Never in practice: a proof of M holds the outputs of its operations.
+    pub fn commit(self, input: &M::Input) -> Result<Committed> {
+        Committed::new(&input.to_named(), self.proof)
     }
 
     /// An untyped proof, checked for model, names, sizes and finiteness.

@@ -11,8 +11,10 @@ use crate::artefact::{Artefact, Network};
 use crate::key::VerifierKey;
 use crate::operations::Operation;
 use crate::operations::linear::Contracted;
-use crate::residual::{FEATURES, FeatureVector, Prepared, features, proof_residual};
+use crate::residual::{FEATURES, FeatureVector, Prepared, features, half, proof_residual};
 use crate::{Error, Result};
+
+mod parts;
 
 /// An operation with its artefact, checked to belong together.
 #[derive(Debug, Clone)]
@@ -232,6 +234,61 @@ impl OperationVerifier {
                 }
             })
             .collect())
+    }
+
+    /// Judges some parts of one sample's output by their sketch alone. `output` is `[1, ...]` with
+    /// anything finite outside of the parts, which are runs `(first element, count)` of whole output
+    /// channels or rows, row-major. The proof vector takes no part: it is of the whole output.
+    ///
+    /// The secret vectors are set to zero in the channels that are not looked at. What is left is a
+    /// sketch of fewer terms in the unit of all: an honest part is never further off than the whole,
+    /// and the certificate holds for a deviation within the parts.
+    ///
+    /// # Errors
+    /// When a shape does not fit, the operation has no sketch, or parts are not whole channels or
+    /// rows.
+    pub fn judge_parts(
+        &self,
+        inputs: &[Tensor],
+        output: &Tensor,
+        parts: &[(usize, usize)],
+    ) -> Result<Verdict> {
+        let operation = &self.compiled.operation;
+        let unfit = |reason: &str| Error::Operation {
+            operation: operation.output().to_owned(),
+            reason: reason.to_owned(),
+        };
+        let (Some(linear), Some(contracted), Network::Residual(head)) =
+            (operation.linear(), &self.contracted, &self.compiled.artefact.network)
+        else {
+            return Err(unfit("it is not checked by sketch: parts of it cannot be checked"));
+        };
+        let looks = parts::of(linear, &operation.spec().output_shape, parts)
+            .ok_or_else(|| unfit("a part is not of whole output channels or rows"))?;
+        let (mut residuals, mut unit_squares, mut squares) = (vec![], 0., 0.);
+        for look in looks {
+            let looked_at = look.sketch(linear, contracted, &inputs[0], output)?;
+            unit_squares += looked_at.unit_square;
+            squares += looked_at.output_square;
+            residuals.push(looked_at.residual);
+        }
+        let residual = Tensor::cat(&residuals, 1)?;
+        let row = half(&residual)?.flatten_all()?.to_vec1::<f32>()?;
+        let mut features = crate::residual::floor_features();
+        features[..row.len()].copy_from_slice(&row);
+        // The maximum of a row skips NaN, its sum does not.
+        let finite = residual.sum_all()?.to_scalar::<f32>()?.is_finite();
+        let certified = self.certified_per_spread * (unit_squares / squares).sqrt();
+        Ok(Verdict {
+            score: if finite { head.score(&features) } else { 0. },
+            residual: Some(f64::from(features[0]).exp_m1()),
+            proof_residual: Some(0.),
+            certified_deviation: Some(if certified.is_finite() {
+                certified
+            } else {
+                f64::INFINITY
+            }),
+        })
     }
 
     /// Logits `[B]` of claims, accepted at 0 and above: the head's formula on tensors, through
