@@ -34,7 +34,7 @@ fn checker() -> ReceiptVerifier {
 }
 
 fn host() -> Prover {
-    Prover::new(DEMO.clone(), &Device::Cpu).unwrap()
+    Prover::new(DEMO.clone()).unwrap()
 }
 
 fn committed(host: &Prover, input: &[NamedTensor]) -> Committed {
@@ -113,7 +113,7 @@ fn a_host_that_cheats_is_caught_when_the_operation_is_opened() {
             }
         })
         .unwrap();
-    let host = Prover::running(DEMO.clone(), &altered, &Device::Cpu).unwrap();
+    let host = Prover::running(DEMO.clone(), &altered).unwrap();
     let (mut met, mut missed) = (0, 0);
     for seed in 0..60 {
         let input = image(seed);
@@ -343,7 +343,7 @@ fn parts_are_channels_of_one_image_or_rows() {
         assert_eq!(model.transcript().count(), 2, "{name} is checked by sketch");
         let key = VerifierKey::random().unwrap();
         let checker = ReceiptVerifier::new(&model, &key, &Device::Cpu).unwrap();
-        let host = Prover::new(model, &Device::Cpu).unwrap();
+        let host = Prover::new(model).unwrap();
         let values = (0..shape.iter().product()).map(|i: usize| (i as f32).cos()).collect();
         let input = [NamedTensor::from_f32("x", &shape, values)];
         let wrong = count - 2;

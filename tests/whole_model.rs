@@ -42,7 +42,7 @@ fn verifier(model: &Arc<CompiledModel>) -> Verifier {
 }
 
 fn prover(model: &Arc<CompiledModel>) -> Prover {
-    Prover::new(model.clone(), &Device::Cpu).unwrap()
+    Prover::new(model.clone()).unwrap()
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn other_weights_are_refused_and_the_operation_is_named() {
             }
         };
         let graph = DEMO.graph().with_altered_weights(matrices).unwrap();
-        let host = Prover::running(DEMO.clone(), &graph, &Device::Cpu).unwrap();
+        let host = Prover::running(DEMO.clone(), &graph).unwrap();
         for seed in 0..5 {
             let input = image(seed);
             let error = verifier.verify(&input, &host.prove(&input).unwrap()).unwrap_err();

@@ -1,6 +1,12 @@
 //! What the benchmarks share: models of one operation, and the machine.
 #![allow(dead_code, reason = "each benchmark uses a part")]
 
+pub mod compiled;
+pub mod models;
+pub mod onnxruntime;
+pub mod table;
+pub mod timing;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

@@ -100,7 +100,7 @@ impl fmt::Display for Check {
 pub enum Attribute {
     Int(i64),
     Ints(Vec<i64>),
-    Float(f32),
+    Float(#[serde(deserialize_with = "finite")] f32),
     Text(String),
 }
 
@@ -145,6 +145,13 @@ impl OperationSpec {
     pub fn output_len(&self) -> usize {
         self.output_shape.iter().product()
     }
+}
+
+/// JSON has no infinity to write what f32 cannot hold.
+fn finite<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+    let value = f32::deserialize(deserializer)?;
+    let error = || serde::de::Error::custom("a number beyond the range of f32");
+    if value.is_finite() { Ok(value) } else { Err(error()) }
 }
 
 #[cfg(test)]

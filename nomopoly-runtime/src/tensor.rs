@@ -1,6 +1,7 @@
 //! Tensors with names, as inputs, outputs and transcripts carry them, and their conversion to the
 //! two engines: tract runs models, candle checks operations.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use candle_core::Device;
@@ -262,17 +263,30 @@ impl NamedTensor {
     }
 }
 
+/// The elements of a tract f32 tensor, in place where they lie in row-major order.
+pub(crate) fn f32_values<'a>(name: &str, tensor: &'a TractTensor) -> Result<Cow<'a, [f32]>> {
+    let view = f32_view(name, tensor)?;
+    Ok(match view.to_slice() {
+        Some(values) => Cow::Borrowed(values),
+        None => Cow::Owned(values_of(view)),
+    })
+}
+
+fn f32_view<'a>(name: &str, tensor: &'a TractTensor) -> Result<tract_ndarray::ArrayViewD<'a, f32>> {
+    tensor.to_plain_array_view::<f32>().map_err(|_| Error::DType {
+        tensor: name.to_owned(),
+        got: format!("{:?}", tensor.datum_type()),
+        expected: "f32".into(),
+    })
+}
+
 /// A tract f32 tensor as one candle sample, `[1, ...shape]`.
 pub(crate) fn to_sample(
     name: &str,
     tensor: &TractTensor,
     device: &Device,
 ) -> Result<candle_core::Tensor> {
-    let view = tensor.to_plain_array_view::<f32>().map_err(|_| Error::DType {
-        tensor: name.to_owned(),
-        got: format!("{:?}", tensor.datum_type()),
-        expected: "f32".into(),
-    })?;
+    let view = f32_view(name, tensor)?;
     let mut shape = vec![1];
     shape.extend(tensor.shape());
     Ok(candle_core::Tensor::from_vec(values_of(view), shape, device)?)

@@ -80,7 +80,7 @@ impl Scene<'_> {
     }
 
     fn honest(&self) -> Result<Prover> {
-        Ok(Prover::new(self.whole.model.clone(), self.device)?)
+        Ok(Prover::new(self.whole.model.clone())?)
     }
 
     /// Each linear operation in turn with weights of another seed, all the others true.
@@ -130,7 +130,7 @@ impl Scene<'_> {
                 values.copy_from_slice(other);
             }
         })?;
-        Ok((Prover::running(self.whole.model.clone(), &graph, self.device)?, changed.len()))
+        Ok((Prover::running(self.whole.model.clone(), &graph)?, changed.len()))
     }
 
     fn run(

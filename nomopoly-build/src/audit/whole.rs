@@ -60,7 +60,7 @@ impl Whole {
         let between = cut(graph, &at, &wanted)?;
         let name = graph.model().name();
         Ok(Self {
-            host: Prover::new(model.clone(), device)?,
+            host: Prover::new(model.clone())?,
             exposed: Plan::new(name, &exposed.proto)?,
             exposed_proto: prost::Message::encode_to_vec(&exposed.proto),
             exposed_names: exposed.outputs,

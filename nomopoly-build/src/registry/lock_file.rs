@@ -133,6 +133,15 @@ pub(super) fn sync_folder(folder: &Path) {
     }
 }
 
+/// Reads the contents of a `nomopoly.lock`: what fuzzers try.
+///
+/// # Errors
+/// As reading one from its folder.
+#[doc(hidden)]
+pub fn parse_lock(bytes: &[u8]) -> Result<Lock, RegistryError> {
+    parse(bytes, Path::new(LOCK_FILE))
+}
+
 fn parse(bytes: &[u8], path: &Path) -> Result<Lock, RegistryError> {
     let parse_error = |offset: usize, reason: &str| RegistryError::Parse {
         path: path.to_owned(),

@@ -34,7 +34,7 @@ use nomopoly_manifest::{Check, Lock, LockedEntry, LockedFigures, LockedModel};
 
 pub use audits::RecordedAudit;
 pub use error::{Fault, RegistryError};
-pub use lock_file::LOCK_FILE;
+pub use lock_file::{LOCK_FILE, parse_lock};
 pub use name::{ARTEFACT, ID_DIGITS, LOG, METRICS, PLOTS, expected_files, stem_of};
 pub use transaction::{NewEntry, Transaction};
 

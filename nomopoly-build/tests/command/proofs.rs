@@ -3,6 +3,8 @@
 use std::fs;
 
 use nomopoly_build::demo;
+use nomopoly_build::runtime::Proof;
+use nomopoly_build::runtime::receipt::{Challenge, Committed};
 
 use crate::bench::{Bench, PROVE, VERIFY, npy, npy_f32};
 
@@ -26,6 +28,38 @@ fn damaged_proofs_are_named_as_damaged() {
     bench.run(VERIFY).says(1, &["schema 9"]);
     bench.write("proof.npf", &demo::model(0));
     bench.run(VERIFY).says(1, &["the proof is damaged"]);
+}
+
+#[test]
+fn what_travels_can_be_looked_at() {
+    let bench = Bench::compiled();
+    let proof = Proof::from_bytes(&fs::read(bench.join("proof.npf")).unwrap()).unwrap();
+    let shown = bench.run(["show", "proof.npf"]).says(0, &["nothing in it is checked"]);
+    assert!(shown.stdout.contains("name: logits") && shown.stdout.contains("in all]"));
+    let committed = Committed::new(&[], proof).unwrap();
+    let challenge =
+        Challenge { root: committed.receipt().root, operations: vec![], producers: vec![0] };
+    let opening = committed.open(&challenge).unwrap();
+    let root = committed.receipt().root.to_string();
+    for (what, bytes) in [
+        ("receipt", committed.receipt().to_bytes()),
+        ("challenge", challenge.to_bytes()),
+        ("opening", opening.to_bytes()),
+        ("committed inference", committed.to_bytes()),
+    ] {
+        bench.write("sent.bin", &bytes.unwrap());
+        let json = bench.run(["show", "sent.bin", "--format", "json"]).says(0, &[]).json();
+        assert_eq!(json["what"], what);
+        let contents = &json["contents"];
+        let receipt = if contents["receipt"].is_null() { contents } else { &contents["receipt"] };
+        assert_eq!(receipt["root"], root, "{what}");
+    }
+    for (bytes, says) in
+        [(&b"NMPXPKEY...."[..], "secret"), (b"", "is no proof"), (b"NMPRCEPT", "ends")]
+    {
+        bench.write("sent.bin", bytes);
+        bench.run(["show", "sent.bin"]).says(1, &[says]);
+    }
 }
 
 #[test]

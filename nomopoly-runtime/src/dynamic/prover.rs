@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use candle_core::Device;
 use tract_onnx::prelude::Tensor as TractTensor;
 
 use crate::model::CompiledModel;
 use crate::onnx::{Graph, Plan, cut::with_outputs};
 use crate::proof::{OperationProof, Proof};
-use crate::tensor::{NamedTensor, TensorData, to_sample};
+use crate::tensor::{NamedTensor, TensorData, f32_values};
 use crate::{Error, Result};
 
 /// Proves inferences of one model.
@@ -18,7 +17,6 @@ pub struct Prover {
     plan: Plan,
     /// Names of the plan's outputs: the model's own first.
     exposed: Vec<String>,
-    device: Device,
 }
 
 impl Prover {
@@ -26,9 +24,9 @@ impl Prover {
     ///
     /// # Errors
     /// When tract cannot run the graph.
-    pub fn new(model: Arc<CompiledModel>, device: &Device) -> Result<Self> {
+    pub fn new(model: Arc<CompiledModel>) -> Result<Self> {
         let graph = model.shared_graph();
-        Self::running(model, &graph, device)
+        Self::running(model, &graph)
     }
 
     /// A dishonest host: runs `graph`, a graph of the same form with other weights say, and claims
@@ -36,7 +34,7 @@ impl Prover {
     ///
     /// # Errors
     /// When tract cannot run the graph or it lacks a tensor of the model.
-    pub fn running(model: Arc<CompiledModel>, graph: &Graph, device: &Device) -> Result<Self> {
+    pub fn running(model: Arc<CompiledModel>, graph: &Graph) -> Result<Self> {
         let mut names: Vec<&str> = vec![];
         for compiled in model.proved() {
             names.push(compiled.operation.output());
@@ -46,7 +44,7 @@ impl Prover {
         names.dedup();
         let exposed = with_outputs(graph, &names)?;
         let plan = Plan::new(graph.model().name(), &exposed.proto)?;
-        Ok(Self { plan, exposed: exposed.outputs, model, device: device.clone() })
+        Ok(Self { plan, exposed: exposed.outputs, model })
     }
 
     pub fn model(&self) -> &CompiledModel {
@@ -113,14 +111,15 @@ impl Prover {
         let mut operations = vec![];
         for compiled in self.model.proved() {
             let operation = &compiled.operation;
-            let sample = |name: &str| to_sample(name, value(name)?, &self.device);
+            let values = |name: &str| f32_values(name, value(name)?);
             let x =
-                operation.inputs().iter().map(|name| sample(name)).collect::<Result<Vec<_>>>()?;
-            let y = sample(operation.output())?;
+                operation.inputs().iter().map(|name| values(name)).collect::<Result<Vec<_>>>()?;
+            let x: Vec<&[f32]> = x.iter().map(AsRef::as_ref).collect();
+            let y = values(operation.output())?;
             operations.push(OperationProof {
                 operation: operation.output().to_owned(),
                 artefact: compiled.artefact.id,
-                vector: compiled.prove(&x, &y)?.flatten_all()?.to_vec1()?,
+                vector: compiled.prove_one(&x, &y)?,
             });
         }
         Ok(Proof {

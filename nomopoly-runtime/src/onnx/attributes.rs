@@ -16,12 +16,15 @@ pub(crate) fn check(graph: &pb::GraphProto) -> Result<(), String> {
     for node in &graph.node {
         for attribute in &node.attribute {
             if let Some(expected) = expected(node, attribute) {
+                let got = match attribute.ints.as_slice() {
+                    [] => attribute.f.to_string(),
+                    ints => format!("{ints:?}"),
+                };
                 return Err(format!(
-                    "node `{}` ({}): attribute `{}` is {:?}, expected {expected}",
+                    "node `{}` ({}): attribute `{}` is {got}, expected {expected}",
                     node_id(node),
                     node.op_type,
                     attribute.name,
-                    attribute.ints,
                 ));
             }
         }
@@ -44,6 +47,10 @@ fn expected(node: &pb::NodeProto, attribute: &pb::AttributeProto) -> Option<&'st
         (_, "kernel_shape" | "strides" | "dilations") => {
             (!all(1)).then_some("positive numbers of at most 2^24")
         }
+        // Artefacts of these kinds record them, and text has no infinity.
+        ("Gemm", "alpha" | "beta") | ("BatchNormalization", "epsilon") => {
+            (!attribute.f.is_finite()).then_some("a finite number")
+        }
         (_, "pads") => (!all(-MAX_EXTENT)).then_some("numbers of at most 2^24"),
         _ => None,
     }
@@ -52,7 +59,7 @@ fn expected(node: &pb::NodeProto, attribute: &pb::AttributeProto) -> Option<&'st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onnx::builder::{graph, ints_attribute, node};
+    use crate::onnx::builder::{float_attribute, graph, ints_attribute, node};
 
     fn of(op: &str, name: &str, ints: &[i64]) -> Result<(), String> {
         let node = node(op, &["x"], &["y"], vec![ints_attribute(name, ints)]);
@@ -74,5 +81,15 @@ mod tests {
         }
         assert_eq!(of("Conv", "pads", &[0, -1, 2, 3]), Ok(()));
         assert!(of("Conv", "pads", &[i64::MIN]).is_err());
+        for (op, name) in [("Gemm", "alpha"), ("Gemm", "beta"), ("BatchNormalization", "epsilon")] {
+            let of = |value| {
+                let node = node(op, &["x"], &["y"], vec![float_attribute(name, value)]);
+                check(&graph("g", vec![node], vec![], vec![], vec![]))
+            };
+            assert_eq!(of(1e-5), Ok(()));
+            let message = of(f32::INFINITY).unwrap_err();
+            assert!(message.ends_with("is inf, expected a finite number"), "{message}");
+            assert!(of(f32::NAN).is_err());
+        }
     }
 }

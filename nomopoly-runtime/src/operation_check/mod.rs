@@ -54,6 +54,14 @@ impl CompiledOperation {
         generator.proof(&generator.fold_inputs(inputs)?, output)
     }
 
+    /// The proof vector of one inference in plain memory.
+    ///
+    /// # Errors
+    /// When a shape does not fit.
+    pub fn prove_one(&self, inputs: &[&[f32]], output: &[f32]) -> Result<Vec<f32>> {
+        self.artefact.generator.proof_of(inputs, output)
+    }
+
     /// Whether the output is revealed in a transcript rather than recomputed by the verifier.
     pub fn in_transcript(&self) -> bool {
         let header = &self.artefact.header;

@@ -387,12 +387,13 @@ fn drawn(verifier: &OperationVerifier) -> Drawn {
     let sketched = checked_by(verifier) == CheckedBy::Sketch;
     let shape = &compiled.operation.spec().output_shape;
     Drawn {
-        cost: if compiled.in_transcript() { compiled.operation.recompute_cost() } else { 0 },
+        cost: compiled.in_transcript().then(|| compiled.operation.recompute_cost()),
+        sketched,
         slices: compiled
             .operation
             .linear()
             .filter(|_| sketched)
-            .map(|linear| Slices::of(linear, shape)),
+            .and_then(|linear| Slices::of(linear, shape)),
     }
 }
 

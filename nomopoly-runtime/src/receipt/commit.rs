@@ -105,6 +105,11 @@ impl Committed {
         &self.proof.outputs
     }
 
+    /// The full proof: what a verifier who asks for everything could be sent instead of openings.
+    pub fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
     /// Bytes that it takes in memory, about.
     pub fn size(&self) -> usize {
         let tensors = self.proof.outputs.iter().chain(&self.proof.transcript);
@@ -149,7 +154,7 @@ impl Committed {
         } else {
             let opened = OpenedParts::new(output, parts).ok_or_else(|| {
                 Error::Challenge(format!(
-                    "it asks for elements that `{}` of {} elements does not have",
+                    "it asks for elements that `{}` of {} elements does not have, or for some twice",
                     operation.operation,
                     output.data.len()
                 ))
@@ -217,9 +222,12 @@ fn output_of<'a>(
 
 fn tree(proof: &Proof) -> Result<Tree> {
     let by_name = by_name(proof);
+    // Each tensor once, however many operations of a hostile proof name it.
+    let mut digests: HashMap<&str, Digest> = HashMap::new();
     let leaves = proof.operations.iter().map(|operation| {
-        let output = tensor_digest(output_of(&by_name, operation)?);
-        Ok(operation_leaf(output, operation.artefact, vector_digest(&operation.vector)))
+        let output = output_of(&by_name, operation)?;
+        let digest = digests.entry(&output.name).or_insert_with(|| tensor_digest(output));
+        Ok(operation_leaf(*digest, operation.artefact, vector_digest(&operation.vector)))
     });
     Ok(Tree::new(leaves.collect::<Result<_>>()?))
 }

@@ -16,8 +16,10 @@ use crate::{Error, Result};
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Strategy {
-    /// So many draws with replacement among the operations whose outputs a transcript reveals, each
-    /// as likely as its share of their multiply-accumulates.
+    /// So many draws with replacement among the n operations whose outputs a transcript reveals.
+    /// Each is as likely as the mean of its share of their multiply-accumulates and 1/n: what saves
+    /// a cheat most is drawn most, and nothing is drawn next to never, such as a small last layer
+    /// that decides the answer.
     Random { draws: u32 },
     /// The same, but each draw opens only some output channels or rows of the operation: as many as
     /// fit into so many elements, one at least.
@@ -67,10 +69,12 @@ impl FromStr for Strategy {
 /// What a strategy knows of one operation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drawn {
-    /// Multiply-accumulates of running it; 0 where a transcript does not reveal it: the verifier
-    /// recomputes it in any case.
-    pub cost: u64,
-    /// Whether it is checked by sketch, and how its output falls into parts.
+    /// Multiply-accumulates of running it; absent where a transcript does not reveal it: the
+    /// verifier recomputes it in any case.
+    pub cost: Option<u64>,
+    /// Whether it is checked by sketch.
+    pub sketched: bool,
+    /// How its output falls into parts that can be checked alone.
     pub slices: Option<Slices>,
 }
 
@@ -86,13 +90,15 @@ pub(super) struct Slices {
 }
 
 impl Slices {
-    pub fn of(linear: &dyn Linear, output_shape: &[usize]) -> Self {
+    /// `None` for an output whose elements cannot be numbered in 32 bits: it is opened as a whole.
+    pub fn of(linear: &dyn Linear, output_shape: &[usize]) -> Option<Self> {
+        u32::try_from(linear.positions().checked_mul(linear.features())?).ok()?;
         if linear.is_channels_first() {
             let images = output_shape.first().copied().unwrap_or(1);
             let each = linear.positions() / images.max(1);
-            return Self { each, run: linear.features(), runs: images };
+            return Some(Self { each, run: linear.features(), runs: images });
         }
-        Self { each: linear.features(), run: linear.positions(), runs: 1 }
+        Some(Self { each: linear.features(), run: linear.positions(), runs: 1 })
     }
 
     /// How many slices a part of at most about so many elements has.
@@ -125,23 +131,23 @@ pub(super) fn draw(
     let (draws, elements) = match strategy {
         Strategy::Everything => return all.map(|(index, _)| (index, vec![])).collect(),
         Strategy::Linear => {
-            let linear = all.filter(|(_, drawn)| drawn.slices.is_some());
+            let linear = all.filter(|(_, drawn)| drawn.sketched);
             return linear.map(|(index, _)| (index, vec![])).collect();
         }
         Strategy::Random { draws } => (draws, None),
         Strategy::Parts { draws, elements } => (draws, Some(elements)),
     };
-    let total: u128 = operations.iter().map(|drawn| u128::from(drawn.cost)).sum();
+    let weights = weights(operations);
+    let total: u128 = weights.iter().sum();
     let mut chosen: BTreeMap<u32, Vec<Part>> = BTreeMap::new();
     if total == 0 {
         return chosen;
     }
     for _ in 0..draws {
         let mut place = below(random, total);
-        for (index, drawn) in all.clone() {
-            let cost = u128::from(drawn.cost);
-            if place >= cost {
-                place -= cost;
+        for ((index, drawn), weight) in all.clone().zip(&weights) {
+            if place >= *weight {
+                place -= weight;
                 continue;
             }
             let parts = chosen.entry(index).or_default();
@@ -157,6 +163,14 @@ pub(super) fn draw(
         parts.dedup();
     }
     chosen
+}
+
+/// How likely each is, up to a factor: n times its cost, and the costs of all.
+fn weights(operations: &[Drawn]) -> Vec<u128> {
+    let costs = || operations.iter().filter_map(|drawn| drawn.cost).map(u128::from);
+    let (count, total) = (costs().count() as u128, costs().sum::<u128>().max(1));
+    let weight = |cost| u128::from(cost) * count + total;
+    operations.iter().map(|drawn| drawn.cost.map_or(0, weight)).collect()
 }
 
 /// A number below `total`, with a bias of 2^-64 at most for any model that can be run.
@@ -184,7 +198,8 @@ impl Detection {
             Strategy::Random { draws } => (draws, None),
             Strategy::Parts { draws, elements } => (draws, Some(elements)),
         };
-        let total: f64 = operations.iter().map(|drawn| drawn.cost as f64).sum();
+        let weights = weights(operations);
+        let total = weights.iter().sum::<u128>() as f64;
         // What no transcript reveals is recomputed.
         if total == 0. {
             return Self { least: 1., everywhere: 1. };
@@ -192,12 +207,12 @@ impl Detection {
         if draws == 0 {
             return Self { least: 0., everywhere: 0. };
         }
-        let share = |drawn: &Drawn| {
+        let share = |(drawn, weight): (&Drawn, &u128)| {
             let parts = elements.zip(drawn.slices).map_or(1, |(elements, s)| s.parts(elements));
-            drawn.cost as f64 / total / parts as f64
+            *weight as f64 / total / parts as f64
         };
-        let costly = operations.iter().filter(|drawn| drawn.cost > 0);
-        let least = costly.map(share).fold(1., f64::min);
+        let drawn = operations.iter().zip(&weights).filter(|(_, weight)| **weight > 0);
+        let least = drawn.map(share).fold(1., f64::min);
         Self { least: -(f64::from(draws) * (-least).ln_1p()).exp_m1(), everywhere: 1. }
     }
 
@@ -220,7 +235,12 @@ mod tests {
     const EACH: Slices = Slices { each: 10, run: 7, runs: 2 };
 
     fn of_costs(costs: &[u64]) -> Vec<Drawn> {
-        costs.iter().map(|&cost| Drawn { cost, slices: (cost > 0).then_some(EACH) }).collect()
+        // A cost of 0 stands for an operation that is not revealed.
+        let drawn = |&cost: &u64| match cost {
+            0 => Drawn { cost: None, sketched: false, slices: None },
+            cost => Drawn { cost: Some(cost), sketched: true, slices: Some(EACH) },
+        };
+        costs.iter().map(drawn).collect()
     }
 
     #[test]
@@ -247,7 +267,8 @@ mod tests {
         }
         assert_eq!(counts[1], 0);
         for (count, share) in counts.iter().zip([0.01, 0., 0.03, 0.96]) {
-            assert!((f64::from(*count) / 20_000. - share).abs() < 0.005, "{counts:?}");
+            let share = if share > 0. { (share + 1. / 3.) / 2. } else { 0. };
+            assert!((f64::from(*count) / 20_000. - share).abs() < 0.012, "{counts:?}");
         }
         assert_eq!(draw(Strategy::Everything, &operations, &mut random).len(), 4);
         assert_eq!(draw(Strategy::Linear, &operations, &mut random).len(), 3);
@@ -288,8 +309,9 @@ mod tests {
             assert!((met - detection.least).abs() < 0.012, "{strategy} {met} {detection:?}");
         }
         let detection = Detection::of(Strategy::Random { draws: 1 }, &operations);
-        assert!((detection.over(2, 1.) - (1. - 0.9f64.powi(2))).abs() < 1e-12);
-        assert!((detection.over(100, 0.1) - (1. - 0.99f64.powi(100))).abs() < 1e-12);
+        let share: f64 = (0.1 + 1. / 3.) / 2.;
+        assert!((detection.over(2, 1.) - (1. - (1. - share).powi(2))).abs() < 1e-12);
+        assert!((detection.over(100, 0.1) - (1. - (1. - share / 10.).powi(100))).abs() < 1e-12);
         assert_eq!(detection.over(0, 1.), 0.);
         let nothing = Detection::of(Strategy::Random { draws: 1 }, &of_costs(&[0]));
         assert_eq!(nothing.least, 1.);

@@ -58,14 +58,17 @@ pub(super) fn digest_of<'a>(tensors: impl IntoIterator<Item = &'a NamedTensor>) 
     Tree::new(tensors.into_iter().map(tensor_digest).collect()).root()
 }
 
-/// The chunks that hold these elements; `None` when the tensor has not as many.
+/// The chunks that hold these elements; `None` when the tensor has not as many, or parts are not in
+/// ascending order: overlapping ones could ask for everything many times over.
 pub(super) fn chunks_of(len: usize, parts: &[Part]) -> Option<BTreeSet<u32>> {
     let mut chunks = BTreeSet::new();
+    let mut end = 0;
     for part in parts {
         let range = part.range();
-        if range.is_empty() || range.end > len {
+        if range.is_empty() || range.start < end || range.end > len {
             return None;
         }
+        end = range.end;
         let places = range.start / CHUNK..=(range.end - 1) / CHUNK;
         chunks.extend(places.map(|place| place as u32));
     }
@@ -73,7 +76,7 @@ pub(super) fn chunks_of(len: usize, parts: &[Part]) -> Option<BTreeSet<u32>> {
 }
 
 impl OpenedParts {
-    /// The chunks of a tensor that hold these elements; `None` when it has not as many.
+    /// The chunks of a tensor that hold these elements; `None` as [`chunks_of`].
     pub(super) fn new(tensor: &NamedTensor, parts: &[Part]) -> Option<Self> {
         let data = &tensor.data;
         let places = chunks_of(data.len(), parts)?;
@@ -99,6 +102,9 @@ impl OpenedParts {
         let leaves: Vec<_> = leaves.collect();
         let root = self.paths.root(len.div_ceil(CHUNK), &leaves)?;
         let dtype = self.chunks.first()?.data.dtype();
+        if self.chunks.iter().any(|chunk| chunk.data.dtype() != dtype) {
+            return None;
+        }
         Some(digest(&self.name, &self.shape, dtype, root))
     }
 
@@ -161,6 +167,12 @@ mod tests {
     fn elements_that_there_are_none_of_cannot_be_opened() {
         for (first, count) in [(0, 0), (0, 8), (7, 1), (u32::MAX, u32::MAX)] {
             assert_eq!(OpenedParts::new(&tensor(7), &[Part { first, count }]), None);
+        }
+        let part = |first, count| Part { first, count };
+        assert!(OpenedParts::new(&tensor(7), &[part(0, 2), part(2, 2)]).is_some());
+        for twice in [[part(0, 2), part(1, 2)], [part(3, 1), part(0, 1)], [part(0, 7), part(0, 7)]]
+        {
+            assert_eq!(OpenedParts::new(&tensor(7), &twice), None);
         }
     }
 

@@ -42,7 +42,7 @@ impl<M: Model> Prover<M> {
     }
 
     fn of(model: Arc<CompiledModel>, device: Device) -> Result<Self> {
-        let inner = dynamic::Prover::new(model, &device)?;
+        let inner = dynamic::Prover::new(model)?;
         Ok(Self { inner, device, marker: PhantomData })
     }
 
@@ -55,7 +55,7 @@ impl<M: Model> Prover<M> {
         let device = M::DEVICE.open()?;
         let model = M::load(&device)?;
         let graph = model.graph().with_altered_weights(alter)?;
-        let inner = dynamic::Prover::running(model, &graph, &device)?;
+        let inner = dynamic::Prover::running(model, &graph)?;
         Ok(Self { inner, device, marker: PhantomData })
     }
 

@@ -75,6 +75,8 @@ pub enum Command {
     Prove(ProveArguments),
     /// Check a proof with a fresh secret key
     Verify(VerifyArguments),
+    /// Print what a proof, receipt, challenge or opening says, without checking it
+    Show(ShowArguments),
     /// Compile a small model, prove an inference, and catch a host that cheats
     Demo(DemoArguments),
 }
@@ -263,6 +265,12 @@ pub struct VerifyArguments {
     /// The proof that the host sent
     #[arg(long, short, value_name = "FILE.npf")]
     pub proof: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArguments {
+    /// The file, as a host or verifier sent it
+    pub file: PathBuf,
 }
 
 #[derive(Debug, Args)]

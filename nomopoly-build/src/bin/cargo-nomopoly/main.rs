@@ -8,7 +8,7 @@
 //! | `package.rs`, `init.rs`, `vendor.rs` | a Cargo package and its models |
 //! | `scan.rs`, `compile/`, `registry.rs`, `explain.rs`, `check.rs` | models and the registry |
 //! | `audit/` | what proofs are worth |
-//! | `inputs.rs`, `prove.rs`, `verify.rs` | one inference |
+//! | `inputs.rs`, `prove.rs`, `verify.rs`, `show.rs`, `wire_file.rs` | one inference |
 //! | `demo/` | everything once, with a cheating host |
 #![forbid(unsafe_code)]
 
@@ -29,9 +29,11 @@ mod package;
 mod prove;
 mod registry;
 mod scan;
+mod show;
 mod table;
 mod vendor;
 mod verify;
+mod wire_file;
 
 use std::process::ExitCode;
 
@@ -75,6 +77,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Gc(arguments) => registry::gc(&arguments, context),
         Command::Prove(arguments) => prove::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),
+        Command::Show(arguments) => show::run(&arguments, context),
         Command::Demo(arguments) => demo::run(&arguments, context),
     }
 }

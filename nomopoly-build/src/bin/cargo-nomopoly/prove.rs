@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::Device;
 use nomopoly_build::load_compiled;
 use nomopoly_build::runtime::dynamic::Prover;
 use serde_json::json;
@@ -19,7 +18,7 @@ use crate::numbers::{bytes, seconds};
 pub fn run(arguments: &ProveArguments, context: &Context) -> Result<(), Failure> {
     let model = Arc::new(load_compiled(&context.registry()?, &arguments.model)?);
     let tensors = inputs::read(&arguments.inputs)?;
-    let prover = Prover::new(model, &Device::Cpu)?;
+    let prover = Prover::new(model)?;
     let start = Instant::now();
     let proof = prover.prove(&tensors)?;
     let took = start.elapsed().as_secs_f64();

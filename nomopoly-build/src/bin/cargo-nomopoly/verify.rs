@@ -1,15 +1,13 @@
 //! `verify`: check a proof with a fresh secret key.
 
-use std::fs::File;
-use std::io::{IsTerminal as _, Read as _};
-use std::path::Path;
+use std::io::IsTerminal as _;
 use std::time::Instant;
 
 use candle_core::Device;
 use nomopoly_build::load_compiled;
 use nomopoly_build::runtime::dynamic::Verifier;
 use nomopoly_build::runtime::{Proof, Report, VerifierKey};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::arguments::VerifyArguments;
 use crate::context::{Context, colour};
@@ -17,14 +15,12 @@ use crate::failure::Failure;
 use crate::inputs;
 use crate::numbers::{deviation, printable, seconds, shortened};
 use crate::table::{Align, Table};
-
-/// Largest proof file that is read.
-const MAX_PROOF_BYTES: u64 = 4 << 30;
+use crate::wire_file;
 
 pub fn run(arguments: &VerifyArguments, context: &Context) -> Result<(), Failure> {
     let model = load_compiled(&context.registry()?, &arguments.model)?;
     let tensors = inputs::read(&arguments.inputs)?;
-    let proof = Proof::from_bytes(&read_proof(&arguments.proof)?)?;
+    let proof = Proof::from_bytes(&wire_file::read(&arguments.proof)?)?;
     let verifier = Verifier::new(&model, &VerifierKey::random()?, &Device::Cpu)?;
     let start = Instant::now();
     let report = verifier.inspect(&tensors, &proof)?;
@@ -37,7 +33,7 @@ pub fn run(arguments: &VerifyArguments, context: &Context) -> Result<(), Failure
                 "reason": report.reason(),
                 "model": verifier.outline().name,
                 "digest": report.model,
-                "operations": operations_json(&report),
+                "operations": report.operations,
                 // Outputs that were refused are nobody's result.
                 "outputs": accepted.then(|| inputs::json(&proof.outputs)),
                 "seconds": took,
@@ -58,31 +54,6 @@ pub fn run(arguments: &VerifyArguments, context: &Context) -> Result<(), Failure
         },
     )?;
     if accepted { Ok(()) } else { Err(Failure::Negative) }
-}
-
-fn read_proof(path: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = || Failure::io("read", path);
-    let metadata = std::fs::metadata(path).map_err(failed())?;
-    if !metadata.is_file() {
-        return Err(Failure::problem(
-            format!("cannot read `{}`: it is not a regular file", path.display()),
-            "give the path of a proof file",
-        ));
-    }
-    let too_large = || {
-        Failure::problem(
-            format!("`{}` is larger than 4 GiB, which no proof is", path.display()),
-            "ask the host to send the proof again",
-        )
-    };
-    if metadata.len() > MAX_PROOF_BYTES {
-        return Err(too_large());
-    }
-    let mut bytes = vec![];
-    let file = File::open(path).map_err(failed())?;
-    // It may have grown since.
-    file.take(MAX_PROOF_BYTES + 1).read_to_end(&mut bytes).map_err(failed())?;
-    if bytes.len() as u64 > MAX_PROOF_BYTES { Err(too_large()) } else { Ok(bytes) }
 }
 
 /// `ACCEPTED` or `REJECTED`, coloured on a terminal.
@@ -126,23 +97,4 @@ fn table(report: &Report) -> Table {
 /// Rounding units, with as many digits as say something.
 fn residual(residual: f64) -> String {
     if residual < 1e4 { format!("{residual:.2}") } else { format!("{residual:.2e}") }
-}
-
-fn operations_json(report: &Report) -> Value {
-    report
-        .operations
-        .iter()
-        .map(|operation| {
-            json!({
-                "operation": operation.operation,
-                "kind": operation.kind,
-                "checked_by": operation.checked_by.to_string(),
-                "accepted": operation.accepted,
-                "score": operation.score,
-                "residual": operation.residual,
-                "certified_deviation": operation.certified_deviation,
-                "reason": operation.reason,
-            })
-        })
-        .collect()
 }

@@ -89,7 +89,7 @@ impl Form {
                 let small = |&size: &usize| size < 1 << 24;
                 axes > 0
                     && lists.iter().all(|list| list.len() == axes && list.iter().all(small))
-                    && table.and_then(|(a, b)| a.checked_mul(b)).is_some_and(|n| n < 1 << 32)
+                    && table.and_then(|(a, b)| a.checked_mul(b)).is_some_and(|n| n < 1 << 27)
                     && x.len() == axes + 2
                     && y.len() == axes + 2
                     && x[..2] == [*images, *channels_in]

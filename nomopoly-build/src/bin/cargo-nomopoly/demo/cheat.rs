@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use candle_core::Device;
 use nomopoly_build::runtime::dynamic::Prover;
 use nomopoly_build::runtime::onnx::round_to_int8;
 use nomopoly_build::runtime::{CompiledModel, NamedTensor, Proof, TensorData};
@@ -57,7 +56,7 @@ pub fn quantised_weights(
     if !found {
         return Err(unfit("it has no such weights"));
     }
-    let proof = Prover::running(compiled.clone(), &altered, &Device::Cpu)?.prove(image)?;
+    let proof = Prover::running(compiled.clone(), &altered)?.prove(image)?;
     let first = |proof: &Proof| -> Vec<f64> {
         let tensor = proof.transcript.first().or_else(|| proof.outputs.first());
         let values = tensor.and_then(NamedTensor::as_f32).unwrap_or_default();

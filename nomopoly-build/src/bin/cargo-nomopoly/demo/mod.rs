@@ -45,7 +45,7 @@ pub fn run(arguments: &DemoArguments, context: &Context) -> Result<(), Failure> 
     let compiled = Arc::new(load_compiled(&registry, &path)?);
     let image = [NamedTensor::from_f32("image", &[1, 3, 8, 8], demo::image(SEED))];
     let start = Instant::now();
-    let prover = Prover::new(compiled.clone(), &Device::Cpu)?;
+    let prover = Prover::new(compiled.clone())?;
     let prepared = start.elapsed().as_secs_f64();
     let start = Instant::now();
     let honest = prover.prove(&image)?;

@@ -4,92 +4,21 @@
 //! nothing; it ties an output to its input for attackers who have no prover. Soundness against
 //! the host comes from the residuals of [`crate::residual`].
 
+mod fold;
+
+pub use fold::{BUCKETS, Fold, NORM_FLOOR};
+
+use std::borrow::Cow;
+
 use candle_core::{DType, Device, Tensor};
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::operations::linear::sample_scale;
 use crate::{Error, Result};
 
-/// Buckets of the signed sketch of the input, and of the output.
-pub const BUCKETS: usize = 64;
 /// Width of the hidden layer.
 pub const HIDDEN: usize = 64;
-/// Signs repeat after this many elements, times the sign of the block.
-const PERIOD: usize = 4096;
-
-/// Seeded signed-bucket sketch: element i of a flattened tensor goes to bucket `i % BUCKETS` with
-/// the sign `element[i % period] * block[i / period]`. Linear in the size of the tensor.
-#[derive(Debug, Clone)]
-pub struct Fold {
-    len: usize,
-    period: usize,
-    blocks: usize,
-    /// `[period]`, each 1 or -1.
-    element_signs: Vec<f32>,
-    /// `[blocks]`, each 1 or -1.
-    block_signs: Vec<f32>,
-    element: Tensor,
-    block: Tensor,
-}
-
-impl Fold {
-    fn new(len: usize, seed: [u8; 32], device: &Device) -> Result<Self> {
-        let period = len.div_ceil(BUCKETS).max(1).saturating_mul(BUCKETS).min(PERIOD);
-        let blocks = len.div_ceil(period).max(1);
-        let mut random = ChaCha20Rng::from_seed(seed);
-        let mut signs = |count: usize| -> Vec<f32> {
-            (0..count).map(|_| if random.next_u32() >> 31 == 0 { 1. } else { -1. }).collect()
-        };
-        let (element_signs, block_signs) = (signs(period), signs(blocks));
-        let element = Tensor::from_slice(&element_signs, (1, period), device)?;
-        let block = Tensor::from_slice(&block_signs, (1, blocks, 1), device)?;
-        Ok(Self { len, period, blocks, element_signs, block_signs, element, block })
-    }
-
-    /// Number of elements of the tensor.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is nothing to fold.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    pub fn element_signs(&self) -> &[f32] {
-        &self.element_signs
-    }
-
-    pub fn block_signs(&self) -> &[f32] {
-        &self.block_signs
-    }
-
-    /// `[B, len]` to `[B, BUCKETS]`, divided by the root mean square of the tensor and by the
-    /// root of the number of elements per bucket: independent of scale and size.
-    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let batch = x.dim(0)?;
-        // Normalisers are detached: the root has no finite gradient at a tensor of zeros.
-        let x = x.broadcast_div(&sample_scale(x)?.detach())?;
-        let rms = x.sqr()?.mean_keepdim(1)?.sqrt()?.detach();
-        let padding = self.blocks * self.period - self.len;
-        let x = if padding > 0 { x.pad_with_zeros(1, 0, padding)? } else { x };
-        let x = x.reshape((batch, self.blocks, self.period))?;
-        let x = x.broadcast_mul(&self.block)?.sum(1)?.broadcast_mul(&self.element)?;
-        let x = x.reshape((batch, self.period / BUCKETS, BUCKETS))?.sum(1)?;
-        Ok(x.broadcast_div(&rms.affine(self.norm(), NORM_FLOOR)?)?)
-    }
-
-    /// Root of the number of elements per bucket.
-    pub fn norm(&self) -> f64 {
-        (self.len as f64 / BUCKETS as f64).max(1.).sqrt()
-    }
-}
-
-/// Keeps the quotient of [`Fold::apply`] finite for a tensor of zeros.
-pub const NORM_FLOOR: f64 = 1e-20;
-
 /// The generator's weights, drawn once and never trained: `tanh(tanh([fold(x), fold(y)] W1 + b1) W2)`.
 #[derive(Debug, Clone)]
 pub struct Generator {
@@ -101,6 +30,15 @@ pub struct Generator {
     pub weights_2: Tensor,
     pub fold_x: Fold,
     pub fold_y: Fold,
+    plain: Plain,
+}
+
+/// The weights as plain numbers, for a host that proves one inference on the CPU.
+#[derive(Debug, Clone)]
+struct Plain {
+    weights_1: Vec<f32>,
+    bias_1: Vec<f32>,
+    weights_2: Vec<f32>,
 }
 
 impl Generator {
@@ -161,7 +99,13 @@ impl Generator {
         let device = weights_1.device().clone();
         let fold_x = Fold::new(x_len, derive(&seed, "signs of x"), &device)?;
         let fold_y = Fold::new(y_len, derive(&seed, "signs of y"), &device)?;
-        Ok(Self { weights_1, bias_1, weights_2, fold_x, fold_y })
+        let plain = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+        let plain = Plain {
+            weights_1: plain(&weights_1)?,
+            bias_1: plain(&bias_1)?,
+            weights_2: plain(&weights_2)?,
+        };
+        Ok(Self { weights_1, bias_1, weights_2, fold_x, fold_y, plain })
     }
 
     /// Length of a proof vector.
@@ -185,6 +129,31 @@ impl Generator {
         let folded = Tensor::cat(&[folded_inputs, &y], 1)?;
         let hidden = folded.matmul(&self.weights_1)?.broadcast_add(&self.bias_1)?.tanh()?;
         Ok(hidden.matmul(&self.weights_2)?.tanh()?)
+    }
+
+    /// The proof vector of one sample in plain memory: [`Generator::proof`] within rounding, in one
+    /// pass over inputs and output.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the inputs or the output have another number of elements.
+    pub fn proof_of(&self, inputs: &[&[f32]], output: &[f32]) -> Result<Vec<f32>> {
+        let inputs = match inputs {
+            [input] => Cow::Borrowed(*input),
+            several => Cow::Owned(several.concat()),
+        };
+        let (x, y) = (self.fold_x.apply_plain(&inputs)?, self.fold_y.apply_plain(output)?);
+        let mut hidden = self.plain.bias_1.clone();
+        for (value, row) in x.iter().chain(&y).zip(self.plain.weights_1.chunks_exact(HIDDEN)) {
+            hidden.iter_mut().zip(row).for_each(|(sum, weight)| *sum += value * weight);
+        }
+        let mut proof = vec![0.; self.proof_dim()];
+        let rows = self.plain.weights_2.chunks_exact(self.proof_dim().max(1));
+        for (value, row) in hidden.iter().zip(rows) {
+            let value = value.tanh();
+            proof.iter_mut().zip(row).for_each(|(sum, weight)| *sum += value * weight);
+        }
+        proof.iter_mut().for_each(|sum| *sum = sum.tanh());
+        Ok(proof)
     }
 
     /// Rounding unit of a proof element. Two runtimes that fold the same tensors differ by
@@ -251,6 +220,34 @@ mod tests {
             let moved = Tensor::from_vec(values, (1, 70), &Device::Cpu).unwrap();
             assert_ne!(base, proof(&generator, &x, &moved));
         }
+    }
+
+    #[test]
+    fn plain_memory_and_tensors_give_one_proof() {
+        for (x_len, y_len) in [(1, 1), (63, 65), (5000, 70), (4096, 8192), (100_003, 33_333)] {
+            let generator = Generator::from_seed([4; 32], x_len, y_len, 32, &Device::Cpu).unwrap();
+            let (x, y) = (random(x_len, 5), random(y_len, 6));
+            for scale in [1., 1e-38, 1e30, 0.] {
+                let (x, y) = ((&x * scale).unwrap(), (&y * scale).unwrap());
+                // Tracked tensors take candle's way.
+                let tracked = |tensor: &Tensor| candle_core::Var::from_tensor(tensor).unwrap();
+                let by_candle = proof(&generator, tracked(&x).as_tensor(), tracked(&y).as_tensor());
+                let untracked = proof(&generator, &x, &y);
+                let plain = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1().unwrap();
+                let plain = generator.proof_of(&[&plain(&x)], &plain(&y)).unwrap();
+                for ((a, b), c) in by_candle.iter().zip(&untracked).zip(&plain) {
+                    let unit = generator.proof_unit() as f32;
+                    assert!(
+                        (a - b).abs() < unit && (a - c).abs() < unit,
+                        "{x_len} {scale} {a} {b} {c}"
+                    );
+                }
+            }
+        }
+        let generator = Generator::from_seed([4; 32], 4, 2, 16, &Device::Cpu).unwrap();
+        assert!(generator.proof_of(&[&[0.; 2], &[1.; 2]], &[0.; 2]).is_ok());
+        assert!(generator.proof_of(&[&[0.; 3]], &[0.; 2]).is_err());
+        assert!(generator.proof_of(&[&[0.; 4]], &[0.; 1]).is_err());
     }
 
     #[test]

@@ -1,0 +1,3 @@
+#![no_main]
+
+nomopoly_fuzz::target!(bundle);
