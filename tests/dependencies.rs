@@ -54,6 +54,13 @@ fn a_build_script_without_the_feature_train_links_no_training() {
 }
 
 #[test]
+fn what_writes_files_is_not_in_the_runtime() {
+    assert!(!dependencies("nomopoly-runtime", &[]).contains("nomopoly_host"));
+    assert!(!dependencies("nomopoly", &[]).contains("nomopoly_host"));
+    assert!(dependencies("remote", &[]).contains("nomopoly_host"));
+}
+
+#[test]
 fn the_facade_links_neither_training_nor_plots() {
     for name in dependencies("nomopoly", &[]) {
         assert!(!TRAINING.contains(&name.as_str()), "{name}");
@@ -71,11 +78,17 @@ fn a_program_and_its_build_script_share_one_build_of_their_dependencies() {
         foreign.map(|(package, features)| (package.to_owned(), features.to_owned())).collect()
     };
     let program = features("nomopoly", &[]);
-    for options in [&[][..], &["--features", "cli"], &["--no-default-features"]] {
-        let build_script = features("nomopoly-build", options);
-        assert!(program.keys().any(|package| package.starts_with("candle-core")));
+    assert!(program.keys().any(|package| package.starts_with("candle-core")));
+    for (package, options) in [
+        ("nomopoly-build", &[][..]),
+        ("nomopoly-build", &["--features", "cli"]),
+        ("nomopoly-build", &["--no-default-features"]),
+        // An HTTP server and client beside it.
+        ("remote", &[]),
+    ] {
+        let other_program = features(package, options);
         for (package, features) in &program {
-            if let Some(other) = build_script.get(package) {
+            if let Some(other) = other_program.get(package) {
                 assert_eq!(
                     features, other,
                     "{package} is built twice: align its features in nomopoly-runtime/Cargo.toml"

@@ -68,7 +68,12 @@ fn honest(out: &mut impl Write, program: &Path, images: &[DigitsInput]) -> Resul
             percent(summary.detection.over(CALLS as u64, SHARE)),
         )?;
     }
-    writeln!(out, "\n  asked to shut down, it says: {}\n", host.stop()?)?;
+    writeln!(
+        out,
+        "\n  This model is so small that a proof reveals one operation of it, which every strategy asks\n  \
+         for; the verifier recomputes the others. docs/REMOTE.md has larger models.\n"
+    )?;
+    writeln!(out, "  Asked to shut down, the host says: {}\n", host.stop()?)?;
     Ok(())
 }
 
@@ -89,7 +94,9 @@ fn cheats(out: &mut impl Write, program: &Path, images: &[DigitsInput]) -> Resul
             return Err(format!("{name} was not noticed in {CALLS} calls").into());
         };
         writeln!(out, "  {name:<15} {help}")?;
-        writeln!(out, "  {:<15} call {call}: {}", "", cut(&caught.to_string(), 94))?;
+        for line in wrapped(&format!("call {call}: {caught}"), 96) {
+            writeln!(out, "  {:<15} {line}", "")?;
+        }
     }
     writeln!(out)?;
     Ok(())
@@ -136,11 +143,16 @@ fn client(host: &Child, strategy: &str, share: f64, count: usize) -> Result<Clie
     Ok(Client::new(ClientConfig { strategy, share, count, ..ClientConfig::new(host.url()) })?)
 }
 
-/// One line of at most so many characters.
-fn cut(text: &str, most: usize) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    if line.chars().count() <= most {
-        return line.to_owned();
+/// Lines of at most so many characters where words allow it.
+fn wrapped(text: &str, most: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last_mut().filter(|line| line.len() + word.len() < most);
+        match last {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => *line += &format!(" {word}"),
+            None => lines.push(format!("  {word}")),
+        }
     }
-    line.chars().take(most - 1).collect::<String>().trim_end().to_owned() + "…"
+    lines
 }

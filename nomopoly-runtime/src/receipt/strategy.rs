@@ -282,7 +282,7 @@ mod tests {
             for place in 0..EACH.parts(elements) {
                 let part = EACH.part(elements, place);
                 let range = part.range();
-                assert!(range.start % 10 == 0 && range.end % 10 == 0, "{part:?}");
+                assert!(range.start.is_multiple_of(10) && range.end.is_multiple_of(10), "{part:?}");
                 assert_eq!(range.start / 70, (range.end - 1) / 70, "{part:?}");
                 (range.start / 10..range.end / 10).for_each(|slice| met[slice] += 1);
             }

@@ -105,7 +105,8 @@ impl fmt::Display for Summary {
         )?;
         write!(
             f,
-            "one that cheats in all of them with {} a challenge",
+            "one that cheats in all of them with {} a challenge. Assumed: it cannot foresee challenges, \
+             which\nare drawn after its receipt; and not opening counts as caught",
             percent(detection.everywhere)
         )?;
         for (call, caught) in self.caught.iter().take(SHOWN) {

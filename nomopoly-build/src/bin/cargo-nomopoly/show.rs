@@ -69,7 +69,7 @@ fn describe(name: &str, value: &Value, depth: usize, text: &mut String) {
             list.iter().enumerate().map(|(place, item)| (place.to_string(), item)).collect()
         }
         Value::Array(list) => {
-            let shown: Vec<String> = list.iter().take(SHOWN).map(|v| plain(v)).collect();
+            let shown: Vec<String> = list.iter().take(SHOWN).map(plain).collect();
             let more = if list.len() > SHOWN {
                 format!(", ... {} in all", list.len())
             } else {
