@@ -109,15 +109,21 @@ impl Fold {
                 expected: vec![self.len],
             });
         }
-        // One lane per bucket, so that the compiler can work on several elements at a time.
-        let mut largest = [0f32; BUCKETS];
-        for row in x.chunks(BUCKETS) {
-            for (largest, value) in largest.iter_mut().zip(row) {
-                *largest = if value.abs() > *largest { value.abs() } else { *largest };
-            }
+        // Squares of f32 overflow and vanish where the numbers themselves do not. That is rare, and
+        // looking for the largest element first costs as much as all the rest.
+        let (mut sums, mut squares) = self.sums(x, 1.);
+        if !(1e-20..1e30).contains(&squares) {
+            let scale = 1. / (largest(x) + f32::MIN_POSITIVE);
+            (sums, squares) = self.sums(x, scale);
         }
-        let largest = largest.iter().fold(0f32, |a, b| a.max(*b)) + f32::MIN_POSITIVE;
-        let scale = 1. / largest;
+        let mean = squares / self.len.max(1) as f64;
+        let norm = (mean.sqrt() * self.norm() + NORM_FLOOR) as f32;
+        Ok(sums.map(|sum| sum / norm))
+    }
+
+    /// The sum of each bucket and the sum of all squares, of the elements times `scale`.
+    fn sums(&self, x: &[f32], scale: f32) -> ([f32; BUCKETS], f64) {
+        // One lane per bucket, so that the compiler can work on several elements at a time.
         let (mut sums, mut squares) = ([0f32; BUCKETS], [0f32; BUCKETS]);
         let mut add = |row: &[f32; BUCKETS], signs: &[f32], sign: f32| {
             for (((value, element), sum), square) in
@@ -140,9 +146,7 @@ impl Fold {
                 add(&row, signs, *sign);
             }
         }
-        let mean = squares.iter().map(|s| f64::from(*s)).sum::<f64>() / self.len.max(1) as f64;
-        let norm = (mean.sqrt() * self.norm() + NORM_FLOOR) as f32;
-        Ok(sums.map(|sum| sum / norm))
+        (sums, squares.iter().map(|square| f64::from(*square)).sum())
     }
 
     /// Root of the number of elements per bucket.
@@ -153,3 +157,14 @@ impl Fold {
 
 /// Keeps the quotient of [`Fold::apply`] finite for a tensor of zeros.
 pub const NORM_FLOOR: f64 = 1e-20;
+
+/// The largest absolute value.
+fn largest(x: &[f32]) -> f32 {
+    let mut lanes = [0f32; BUCKETS];
+    for row in x.chunks(BUCKETS) {
+        for (largest, value) in lanes.iter_mut().zip(row) {
+            *largest = if value.abs() > *largest { value.abs() } else { *largest };
+        }
+    }
+    lanes.iter().fold(0f32, |a, b| a.max(*b))
+}
