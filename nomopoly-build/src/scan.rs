@@ -6,7 +6,7 @@ use nomopoly_runtime::artefact::MAX_SKETCHES;
 use nomopoly_runtime::certificate;
 use nomopoly_runtime::onnx::{Graph, node_id, pb};
 use nomopoly_runtime::operations::{Operation, linear::EPSILON};
-use nomopoly_runtime::residual::{ENVELOPE, check_cost};
+use nomopoly_runtime::residual::check_cost;
 
 use crate::error::Result;
 
@@ -92,7 +92,7 @@ fn expected_check(operation: &Operation, options: &CompileOptions) -> (Check, Op
     let Some(linear) = operation.linear() else { return (Check::Replay, None) };
     let spread = 4. * EPSILON * (linear.reduction() as f64).powf(0.75);
     let sketches = certificate::sketches_for(
-        ENVELOPE,
+        options.envelope,
         spread,
         options.min_deviation,
         f64::from(options.soundness_bits),

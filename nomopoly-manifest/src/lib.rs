@@ -24,7 +24,7 @@ pub use metrics::{
     Case, Certificate, CheckCost, DeviationPoint, Epoch, Figures, Histogram, Metrics, Rate,
 };
 pub use operation::{Attribute, Check, OperationKind, OperationSpec};
-pub use options::{Architecture, CompileOptions, OptionError};
+pub use options::{Architecture, CompileOptions, DEFAULT_ENVELOPE, OptionError};
 
 /// Version of every artefact that the compiler writes. Part of each entry's id: a change of
 /// meaning or layout makes new entries instead of misreading old ones.

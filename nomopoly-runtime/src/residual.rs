@@ -129,9 +129,3 @@ pub fn check_cost(operation: &Operation, check: Check, sketches: u32) -> u64 {
 /// Tolerance for outputs of nodes without an artefact, which are recomputed: an element may differ
 /// by this many units of 2⁻²⁰ of the largest recomputed element.
 pub const UNTRAINED_TOLERANCE: f64 = 8. * 16. * EPSILON;
-
-/// Honest residuals of runtimes that training cannot run reach this many rounding units: 6.1 was
-/// the largest over 238 linear operations of six networks computed by ONNX Runtime, against k = 12
-/// sketches, and this leaves a third more. Training shows the head such residuals as honest, and
-/// the threshold is never set below them.
-pub const ENVELOPE: f64 = 8.;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use nomopoly_manifest::Defence;
-use nomopoly_runtime::residual::ENVELOPE;
 use nomopoly_runtime::{CompiledOperation, OperationVerifier, PreparedInputs, VerifierKey};
 
 use super::subject::{Claim, Subject};
@@ -196,7 +195,8 @@ impl PanelRound {
         let learned = verdicts.iter().map(nomopoly_runtime::Verdict::accepted).collect();
         accepted.insert(Defence::Learned, learned);
         let residuals = verdicts.iter().map(|verdict| verdict.residual).collect();
-        let within = |residual: Option<f64>| residual.is_some_and(|residual| residual <= ENVELOPE);
+        let envelope = verifier.compiled().artefact.header.options.envelope;
+        let within = |residual: Option<f64>| residual.is_some_and(|residual| residual <= envelope);
         if verdicts.iter().all(|verdict| verdict.residual.is_some()) {
             let fixed = verdicts.iter().map(|v| within(v.residual) && within(v.proof_residual));
             accepted.insert(Defence::FixedThreshold, fixed.collect());
@@ -209,7 +209,7 @@ impl PanelRound {
         // The maximum skips NaN, the sum does not.
         let (most, sum) = (error.max(1)?.to_vec1::<f32>()?, error.sum(1)?.to_vec1::<f32>()?);
         let same = most.iter().zip(sum);
-        let same = same.map(|(most, sum)| sum.is_finite() && f64::from(*most) <= ENVELOPE);
+        let same = same.map(|(most, sum)| sum.is_finite() && f64::from(*most) <= envelope);
         accepted.insert(Defence::Recompute, same.collect());
         Ok(PanelVerdicts { accepted, residuals })
     }

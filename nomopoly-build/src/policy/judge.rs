@@ -63,7 +63,7 @@ impl Policy {
         // Of what the verifier recomputes itself the host claims nothing.
         let claimed = audit.checked != CheckedHow::Recomputed && audit.entry.is_some();
         let instead = metrics.filter(|_| claimed && !self.require_audit);
-        match (rejected(&audit.honest), instead) {
+        match (rejected(&audit.honest).filter(|_| claimed), instead) {
             (Some(rate), _) => self.false_rejection(Some(operation), rate, true, found),
             (None, Some(metrics)) => {
                 let rate = metrics.figures.completeness_error;
@@ -74,7 +74,7 @@ impl Policy {
             }
             (None, None) => {}
         }
-        match (worst(audit), instead) {
+        match (worst(audit).filter(|_| claimed), instead) {
             (Some((rate, attack)), _) => {
                 self.false_acceptance(operation, rate, Some(attack), found);
             }

@@ -26,7 +26,7 @@ use nomopoly_runtime::generator::Generator;
 use nomopoly_runtime::mlp::MLP_MOST_INPUTS;
 use nomopoly_runtime::onnx::Digest;
 use nomopoly_runtime::operations::Operation;
-use nomopoly_runtime::residual::{ENVELOPE, check_cost};
+use nomopoly_runtime::residual::check_cost;
 use rand_chacha::ChaCha20Rng;
 
 use crate::error::{Error, Result};
@@ -145,7 +145,7 @@ fn choose_check(
         Ok(())
     })?;
     let sketches = certificate::sketches_for(
-        ENVELOPE * 1.05,
+        options.envelope * 1.05,
         worst * SPREAD_RESERVE,
         options.min_deviation,
         f64::from(options.soundness_bits),
@@ -243,9 +243,10 @@ impl<'a> Session<'a> {
             Ok(())
         })?;
         let worst = spreads.into_iter().fold(0., f64::max);
+        let envelope = self.options.envelope;
         let floor = match self.judge.sketches {
-            0 => 4. * ENVELOPE * worst,
-            k => certificate::deviation_at(k, ENVELOPE, worst, 20.),
+            0 => 4. * envelope * worst,
+            k => certificate::deviation_at(k, envelope, worst, 20.),
         };
         Ok(floor.clamp(1e-7, 0.5))
     }
@@ -331,8 +332,9 @@ impl<'a> Session<'a> {
             // As much weight for the one honest case as for the four fake ones.
             losses.push(if case == Case::Honest { (loss * 4.)? } else { loss });
             if case == Case::Honest && self.network.is_head() {
+                let (envelope, device) = (self.options.envelope, &self.judge.device);
                 shown.features =
-                    Some(threshold::envelope_batch(size, &mut self.random, &self.judge.device)?);
+                    Some(threshold::envelope_batch(envelope, size, &mut self.random, device)?);
                 losses.push((cross_entropy(&self.network.logits(&shown)?, true)? * 4.)?);
             }
         }
@@ -499,7 +501,7 @@ impl<'a> Session<'a> {
                     honest.observe(&evaluate::honest(judge, &batch)?)
                 })?;
             }
-            threshold::fix_head(&self.network, &honest)?;
+            threshold::fix_head(&self.network, &honest, self.options.envelope)?;
             let head = self.network.to_head()?.ok_or_else(|| self.failure("it has no head"))?;
             if self.judge.check != Check::Sketch {
                 return Ok(());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use nomopoly_manifest::Case;
 use nomopoly_runtime::head::UNITS;
-use nomopoly_runtime::residual::{ENVELOPE, FEATURES, FeatureVector};
+use nomopoly_runtime::residual::{FEATURES, FeatureVector};
 use rand_chacha::ChaCha20Rng;
 
 use super::network::{Shown, Trainable};
@@ -17,11 +17,16 @@ const ROOM: f64 = 1.5;
 
 /// Synthetic honest features up to the envelope, `[size, FEATURES]`: a maximum anywhere below it,
 /// and a root mean square below the maximum.
-pub fn envelope_batch(size: usize, random: &mut ChaCha20Rng, device: &Device) -> Result<Tensor> {
+pub fn envelope_batch(
+    envelope: f64,
+    size: usize,
+    random: &mut ChaCha20Rng,
+    device: &Device,
+) -> Result<Tensor> {
     let mut values = Vec::with_capacity(size * FEATURES);
     for _ in 0..size {
         for _ in 0..FEATURES / 2 {
-            let largest = ENVELOPE * random::uniform(random);
+            let largest = envelope * random::uniform(random);
             values.push(largest.ln_1p() as f32);
             values.push((largest * random::uniform(random)).ln_1p() as f32);
         }
@@ -55,10 +60,10 @@ impl HonestResiduals {
     }
 
     /// The features that are just accepted.
-    pub fn corner(&self) -> FeatureVector {
+    pub fn corner(&self, envelope: f64) -> FeatureVector {
         let mut corner = [0.; FEATURES];
         for which in 0..FEATURES / 2 {
-            let largest = (ROOM * self.largest[which]).max(ENVELOPE);
+            let largest = (ROOM * self.largest[which]).max(envelope);
             // Where nothing but zeros was seen the ratio is unknown: anything up to 1.
             let ratio =
                 if self.ratio[which] > 0. { (ROOM * self.ratio[which]).min(1.) } else { 1. };
@@ -72,11 +77,11 @@ impl HonestResiduals {
 /// Moves every unit's offset so that its boundary goes through the corner of the honest residuals:
 /// everything below the corner is accepted, whatever was learned, and nothing is accepted that any
 /// unit puts beyond it.
-pub fn fix_head(network: &Trainable, honest: &HonestResiduals) -> Result<()> {
+pub fn fix_head(network: &Trainable, honest: &HonestResiduals, envelope: f64) -> Result<()> {
     let (Trainable::Head { offsets, .. }, Some(head)) = (network, network.to_head()?) else {
         return Ok(());
     };
-    let projections = head.projections(&honest.corner());
+    let projections = head.projections(&honest.corner(envelope));
     let fixed: [f32; UNITS] = projections.map(|projection| {
         // A hair of room for the rounding of the projection itself.
         -(projection as f32) - 1e-4
@@ -120,16 +125,18 @@ mod tests {
 
     #[test]
     fn everything_below_the_corner_is_accepted_and_the_threshold_is_near_it() {
-        let mut random = random::stream(0, "threshold", "test");
-        let network = Trainable::head(&mut random, &Device::Cpu).unwrap();
-        fix_head(&network, &HonestResiduals::default()).unwrap();
-        let head = network.to_head().unwrap().unwrap();
-        let batch = envelope_batch(500, &mut random, &Device::Cpu).unwrap();
-        for row in batch.to_vec2::<f32>().unwrap() {
-            assert!(head.score(&std::array::from_fn(|i| row[i])) >= 0.5);
+        for envelope in [8., 64., 1000.] {
+            let mut random = random::stream(0, "threshold", "test");
+            let network = Trainable::head(&mut random, &Device::Cpu).unwrap();
+            fix_head(&network, &HonestResiduals::default(), envelope).unwrap();
+            let head = network.to_head().unwrap().unwrap();
+            let batch = envelope_batch(envelope, 500, &mut random, &Device::Cpu).unwrap();
+            for row in batch.to_vec2::<f32>().unwrap() {
+                assert!(head.score(&std::array::from_fn(|i| row[i])) >= 0.5);
+            }
+            let threshold = head.threshold();
+            assert!((envelope..envelope * 1.1).contains(&threshold), "{threshold}");
         }
-        let threshold = head.threshold();
-        assert!((ENVELOPE..ENVELOPE * 1.1).contains(&threshold), "{threshold}");
     }
 
     #[test]

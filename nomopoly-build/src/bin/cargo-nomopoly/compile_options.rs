@@ -62,6 +62,11 @@ pub struct OptionArguments {
     /// Smallest relative deviation that --soundness-bits is asked for, 1e-6 to 1 [default: 0.001]
     #[arg(long, value_name = "SHARE", value_parser = |text: &str| number(text, 1e-6, 1.))]
     pub min_deviation: Option<f64>,
+    /// Residuals of up to so many rounding units are honest, 8 to 4096: more where an audit finds
+    /// honest runs of another runtime rejected; each doubling costs a bit of each sketch
+    /// [default: 8]
+    #[arg(long, value_name = "UNITS", value_parser = |text: &str| number(text, 8., 4096.))]
+    pub envelope: Option<f64>,
     /// Seed of everything random in training; the same seed gives the same bytes,
     /// 0 to 2^63 - 1 [default: 0]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(0..=i64::MAX as u64))]
@@ -89,6 +94,7 @@ impl OptionArguments {
             proof_dim: self.proof_dim.unwrap_or(preset.proof_dim),
             soundness_bits: self.soundness_bits.unwrap_or(preset.soundness_bits),
             min_deviation: self.min_deviation.unwrap_or(preset.min_deviation),
+            envelope: self.envelope.unwrap_or(preset.envelope),
             seed: self.seed.unwrap_or(preset.seed),
             architecture: match self.architecture {
                 ArchitectureName::Residual => Architecture::Residual,
@@ -125,8 +131,19 @@ mod tests {
         };
         assert_eq!(parse(&[]), CompileOptions::default());
         assert_eq!(parse(&["--preset", "fast"]), CompileOptions::fast());
-        let fast = parse(&["--preset", "fast", "--seed", "7", "--min-deviation", "0.01"]);
-        assert_eq!(fast, CompileOptions { seed: 7, min_deviation: 0.01, ..CompileOptions::fast() });
+        let fast = parse(&[
+            "--preset",
+            "fast",
+            "--seed",
+            "7",
+            "--min-deviation",
+            "0.01",
+            "--envelope",
+            "64",
+        ]);
+        let (seed, min_deviation, envelope) = (7, 0.01, 64.);
+        let expected = CompileOptions { seed, min_deviation, envelope, ..CompileOptions::fast() };
+        assert_eq!(fast, expected);
     }
 
     #[test]

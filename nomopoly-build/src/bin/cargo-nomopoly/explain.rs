@@ -162,7 +162,7 @@ fn options(metrics: &Metrics) -> String {
     let o = &metrics.options;
     format!(
         "{} epochs {}-{}, patience {}, target {}, batch {}x{}, test {}, proof {} floats, {} bits \
-         at {}, seed {}",
+         at {}, envelope {} units, seed {}",
         o.architecture,
         o.min_epochs,
         o.max_epochs,
@@ -174,6 +174,7 @@ fn options(metrics: &Metrics) -> String {
         o.proof_dim,
         o.soundness_bits,
         o.min_deviation,
+        o.envelope,
         o.seed,
     )
 }
