@@ -21,5 +21,5 @@ fn the_story_is_told() {
         assert!(text.contains(line), "{line}\n{text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
-    assert!(text.lines().count() < 50, "{text}");
+    assert!(text.lines().count() < 70, "{text}");
 }

@@ -54,7 +54,9 @@ pub fn run(arguments: &ShowArguments, context: &Context) -> Result<(), Failure> 
 }
 
 fn json(value: impl Serialize) -> Result<Value, Failure> {
-    serde_json::to_value(value).map_err(|error| {
+    // By way of text: a value would write an f32 with all the digits of an f64.
+    let text = serde_json::to_string(&value);
+    text.and_then(|text| serde_json::from_str(&text)).map_err(|error| {
         Failure::problem(format!("cannot be shown: {error}"), "report this: it is a bug")
     })
 }
