@@ -13,7 +13,7 @@ fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     'onnx==1.23.2' 'onnxruntime==1.32.0' 'numpy==2.4.6'
 
-cargo build --quiet --package nomopoly-build --features cli --bin cargo-nomopoly
+cargo build --quiet --features nomopoly-build/cli --bin cargo-nomopoly
 "$venv/bin/python" tests/conformance/backend_node_tests.py target/debug/cargo-nomopoly target/conformance/nodes
 "$venv/bin/python" tests/conformance/check_exports.py target/conformance/nodes/ops
 
