@@ -108,6 +108,18 @@ fn version_1_of_receipts_is_refused_by_name() {
 }
 
 #[test]
+fn a_commitment_holds_each_operation_once() {
+    let mut twice = proof();
+    twice.operations.push(twice.operations[0].clone());
+    let error = Committed::new(&input(), twice).unwrap_err().to_string();
+    assert!(error.contains("`fc1` twice"), "{error}");
+    let mut without = proof();
+    without.transcript.clear();
+    let error = Committed::new(&input(), without).unwrap_err().to_string();
+    assert!(error.contains("lacks the output of `fc1`"), "{error}");
+}
+
+#[test]
 fn the_envelope_is_as_documented() {
     let receipt = committed().receipt().to_bytes().unwrap();
     assert_eq!(&receipt[..8], b"NMPRCEPT");

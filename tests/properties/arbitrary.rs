@@ -1,6 +1,6 @@
 //! Arbitrary values of every format, and that they survive being written and read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nomopoly::bundle::Bundle;
 use nomopoly::receipt::{
@@ -68,7 +68,7 @@ fn proof() -> impl Strategy<Value = Proof> {
     )
 }
 
-/// Proofs whose operations have their outputs among the tensors.
+/// Proofs whose operations have their outputs among the tensors, each another.
 fn whole_proof() -> impl Strategy<Value = Proof> {
     (proof(), vec(any::<Index>(), 4)).prop_map(|(mut proof, places)| {
         let tensors = proof.outputs.iter().chain(&proof.transcript);
@@ -79,6 +79,8 @@ fn whole_proof() -> impl Strategy<Value = Proof> {
         for (operation, place) in proof.operations.iter_mut().zip(places) {
             operation.operation = names[place.index(names.len())].clone();
         }
+        let mut proved = BTreeSet::new();
+        proof.operations.retain(|operation| proved.insert(operation.operation.clone()));
         proof
     })
 }

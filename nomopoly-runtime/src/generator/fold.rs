@@ -121,32 +121,36 @@ impl Fold {
         Ok(sums.map(|sum| sum / norm))
     }
 
-    /// The sum of each bucket and the sum of all squares, of the elements times `scale`.
+    /// The sum of each bucket and (in f64: a lane of many equal elements would round one way) the sum
+    /// of all squares, of the elements times `scale`.
     fn sums(&self, x: &[f32], scale: f32) -> ([f32; BUCKETS], f64) {
         // One lane per bucket, so that the compiler can work on several elements at a time.
-        let (mut sums, mut squares) = ([0f32; BUCKETS], [0f32; BUCKETS]);
-        let mut add = |row: &[f32; BUCKETS], signs: &[f32], sign: f32| {
-            for (((value, element), sum), square) in
-                row.iter().zip(signs).zip(&mut sums).zip(&mut squares)
-            {
-                let value = value * scale;
-                *square += value * value;
-                *sum += value * (element * sign);
-            }
-        };
+        let (mut sums, mut total) = ([0f32; BUCKETS], 0f64);
         for (block, sign) in x.chunks(self.period).zip(&self.block_signs) {
+            let (mut block_sums, mut squares) = ([0f32; BUCKETS], [0f32; BUCKETS]);
+            let mut add = |row: &[f32; BUCKETS], signs: &[f32]| {
+                for (((value, sign), sum), square) in
+                    row.iter().zip(signs).zip(&mut block_sums).zip(&mut squares)
+                {
+                    let value = value * scale;
+                    *square += value * value;
+                    *sum += value * sign;
+                }
+            };
             let signs = self.element_signs.chunks_exact(BUCKETS);
             let (rows, rest) = block.as_chunks::<BUCKETS>();
             for (row, signs) in rows.iter().zip(signs.clone()) {
-                add(row, signs, *sign);
+                add(row, signs);
             }
             if let Some(signs) = signs.clone().nth(rows.len()) {
                 let mut row = [0.; BUCKETS];
                 row[..rest.len()].copy_from_slice(rest);
-                add(&row, signs, *sign);
+                add(&row, signs);
             }
+            sums.iter_mut().zip(block_sums).for_each(|(sum, block)| *sum += sign * block);
+            total += squares.iter().map(|square| f64::from(*square)).sum::<f64>();
         }
-        (sums, squares.iter().map(|square| f64::from(*square)).sum())
+        (sums, total)
     }
 
     /// Root of the number of elements per bucket.

@@ -244,6 +244,16 @@ mod tests {
                 }
             }
         }
+        // A blank image: every square rounds the same way. In f64 nothing is lost.
+        let generator = Generator::from_seed([4; 32], 802_816, 1, 16, &Device::Cpu).unwrap();
+        let blank = vec![0.1f32; 802_816];
+        let folded = generator.fold_x.apply_plain(&blank).unwrap();
+        let exact: f64 =
+            generator.fold_x.element_signs().iter().step_by(BUCKETS).map(|s| f64::from(*s)).sum();
+        let exact =
+            exact * generator.fold_x.block_signs().iter().map(|s| f64::from(*s)).sum::<f64>();
+        let error = f64::from(folded[0]) - exact / generator.fold_x.norm();
+        assert!(error.abs() < 1e-5, "{error}");
         let generator = Generator::from_seed([4; 32], 4, 2, 16, &Device::Cpu).unwrap();
         assert!(generator.proof_of(&[&[0.; 2], &[1.; 2]], &[0.; 2]).is_ok());
         assert!(generator.proof_of(&[&[0.; 3]], &[0.; 2]).is_err());

@@ -11,7 +11,7 @@ use crate::artefact::{Artefact, Network};
 use crate::key::VerifierKey;
 use crate::operations::Operation;
 use crate::operations::linear::Contracted;
-use crate::residual::{FEATURES, FeatureVector, Prepared, features, half, proof_residual};
+use crate::residual::{FEATURES, FeatureVector, Prepared, features, proof_residual};
 use crate::{Error, Result};
 
 mod parts;
@@ -76,7 +76,8 @@ pub struct Verdict {
     pub score: f64,
     /// Largest output residual in rounding units; absent for the baseline.
     pub residual: Option<f64>,
-    /// Largest residual of the proof vector in rounding units; absent for the baseline.
+    /// Largest residual of the proof vector in rounding units; absent for the baseline, and where
+    /// only parts of an output were looked at.
     pub proof_residual: Option<f64>,
     /// Smallest relative deviation that would be rejected for this very input with probability
     /// 1 - 2^-soundness_bits; absent for the baseline.
@@ -249,8 +250,9 @@ impl OperationVerifier {
     /// channels or rows, row-major. The proof vector takes no part: it is of the whole output.
     ///
     /// The secret vectors are set to zero in the channels that are not looked at. What is left is a
-    /// sketch of fewer terms in the unit of all: an honest part is never further off than the whole,
-    /// and the certificate holds for a deviation within the parts.
+    /// sketch of fewer terms in the unit of all, so the rounding of honest channels is smaller in
+    /// distribution, and that of rows no larger than in the whole. The certificate holds for a
+    /// deviation within the parts, relative to the norm of the parts.
     ///
     /// # Errors
     /// When a shape does not fit, the operation has no sketch, or parts are not whole channels or
@@ -281,16 +283,18 @@ impl OperationVerifier {
             residuals.push(looked_at.residual);
         }
         let residual = Tensor::cat(&residuals, 1)?;
-        let row = half(&residual)?.flatten_all()?.to_vec1::<f32>()?;
+        let largest = residual.max_all()?.to_scalar::<f32>()?;
+        // The maximum counts alone, as in the certificate: the head's bound on the root mean square is
+        // one of whole outputs, and the few residuals of a part may be of one size.
         let mut features = crate::residual::floor_features();
-        features[..row.len()].copy_from_slice(&row);
-        // The maximum of a row skips NaN, its sum does not.
+        features[0] = largest.ln_1p();
+        // The maximum skips NaN, the sum does not.
         let finite = residual.sum_all()?.to_scalar::<f32>()?.is_finite();
         let certified = self.certified_per_spread * (unit_squares / squares).sqrt();
         Ok(Verdict {
             score: if finite { head.score(&features) } else { 0. },
-            residual: Some(f64::from(features[0]).exp_m1()),
-            proof_residual: Some(0.),
+            residual: Some(f64::from(largest)),
+            proof_residual: None,
             certified_deviation: Some(if certified.is_finite() {
                 certified
             } else {

@@ -11,7 +11,8 @@ use crate::operations::linear::{Contracted, Linear};
 /// What one sketch looks at: some features at some positions.
 pub(super) struct Look {
     features: Features,
-    positions: Range<usize>,
+    /// Of a matrix any number of runs of rows; of a convolution one image.
+    positions: Vec<Range<usize>>,
 }
 
 enum Features {
@@ -30,7 +31,7 @@ pub(super) struct LookedAt {
     pub output_square: f64,
 }
 
-/// The looks that some parts need: one per image of a convolution, one per part of a matrix.
+/// The looks that some parts need: one per image of a convolution, one for all of a matrix.
 /// `None` when a part is not of whole channels or rows.
 pub(super) fn of(
     linear: &dyn Linear,
@@ -47,8 +48,8 @@ pub(super) fn of(
         parts.iter().map(fits).collect::<Option<Vec<_>>>()
     };
     if !linear.is_channels_first() {
-        let look = |positions| Look { features: Features::All, positions };
-        return Some(whole(linear.features())?.into_iter().map(look).collect());
+        let positions = whole(linear.features())?;
+        return Some(vec![Look { features: Features::All, positions }]);
     }
     let channels = linear.features();
     let pixels = len / channels.max(1) / output_shape.first().copied().unwrap_or(1).max(1);
@@ -59,7 +60,7 @@ pub(super) fn of(
     }
     let look = |(image, looked_at)| Look {
         features: Features::Some(looked_at),
-        positions: image * pixels..(image + 1) * pixels,
+        positions: vec![image * pixels..(image + 1) * pixels],
     };
     Some(images.into_iter().map(look).collect())
 }
@@ -85,14 +86,16 @@ impl Look {
         let unit = linear.sketch_unit(x)?;
         // As `[images, k or 1, pixels]` or `[positions, k or 1]`, so that positions can be cut out.
         let cut = |tensor: &Tensor, across: usize| -> Result<Tensor> {
-            let len = self.positions.len();
-            Ok(if linear.is_channels_first() {
-                let image = self.positions.start / len;
-                tensor.reshape((positions / len, across, len))?.narrow(0, image, 1)?
-            } else {
-                let rows = tensor.reshape((positions, across))?;
-                rows.narrow(0, self.positions.start, len)?
-            })
+            let cuts = self.positions.iter().map(|run| {
+                let len = run.len();
+                if linear.is_channels_first() {
+                    let images = tensor.reshape((positions / len, across, len))?;
+                    images.narrow(0, run.start / len, 1)
+                } else {
+                    tensor.reshape((positions, across))?.narrow(0, run.start, len)
+                }
+            });
+            Ok(Tensor::cat(&cuts.collect::<candle_core::Result<Vec<_>>>()?, 0)?)
         };
         let k = masked.vectors.dim(1)?;
         let broadcast = unit.broadcast_as({

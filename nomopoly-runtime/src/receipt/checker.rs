@@ -110,8 +110,9 @@ impl ReceiptVerifier {
         Detection::of(strategy, &self.drawn)
     }
 
-    /// Share of a full check's multiply-accumulates that checking a challenge takes. A part is
-    /// checked at the price of the whole, or a little less.
+    /// Share of a full check's multiply-accumulates that checking a challenge takes. Parts are
+    /// checked at the price of the whole operation, of a convolution of each image that they are of;
+    /// contracting a convolution's weights for them is not counted.
     pub fn cost(&self, challenge: &Challenge) -> f64 {
         let cost = |verifier: &OperationVerifier| {
             let compiled = verifier.compiled();
@@ -388,7 +389,6 @@ fn drawn(verifier: &OperationVerifier) -> Drawn {
     let shape = &compiled.operation.spec().output_shape;
     Drawn {
         cost: compiled.in_transcript().then(|| compiled.operation.recompute_cost()),
-        sketched,
         slices: compiled
             .operation
             .linear()

@@ -1,6 +1,6 @@
 //! What a host commits to, and what it keeps to open later.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,8 @@ impl Committed {
     /// Commits to an inference of `inputs`, in the model's order.
     ///
     /// # Errors
-    /// [`Error::DamagedProof`] when a proof vector is of an operation whose output it does not hold.
+    /// [`Error::DamagedProof`] when a proof vector is of an operation whose output it does not hold,
+    /// or two are of one operation.
     pub fn new(inputs: &[NamedTensor], proof: Proof) -> Result<Self> {
         let tree = tree(&proof)?;
         let receipt = Receipt {
@@ -222,12 +223,15 @@ fn output_of<'a>(
 
 fn tree(proof: &Proof) -> Result<Tree> {
     let by_name = by_name(proof);
-    // Each tensor once, however many operations of a hostile proof name it.
-    let mut digests: HashMap<&str, Digest> = HashMap::new();
+    // A hostile proof could have one large tensor hashed, and later opened, many times.
+    let mut named = HashSet::new();
     let leaves = proof.operations.iter().map(|operation| {
-        let output = output_of(&by_name, operation)?;
-        let digest = digests.entry(&output.name).or_insert_with(|| tensor_digest(output));
-        Ok(operation_leaf(*digest, operation.artefact, vector_digest(&operation.vector)))
+        let name = operation.operation.as_str();
+        if !named.insert(name) {
+            return Err(Error::DamagedProof(format!("it proves `{name}` twice")));
+        }
+        let output = tensor_digest(output_of(&by_name, operation)?);
+        Ok(operation_leaf(output, operation.artefact, vector_digest(&operation.vector)))
     });
     Ok(Tree::new(leaves.collect::<Result<_>>()?))
 }

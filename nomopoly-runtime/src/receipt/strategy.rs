@@ -1,6 +1,6 @@
 //! How a verifier chooses what to have opened, and how likely that catches a host that cheats.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,20 +11,23 @@ use super::challenge::Part;
 use crate::operations::linear::Linear;
 use crate::{Error, Result};
 
+/// Draws that a strategy in text may ask for.
+const MOST_DRAWS: u32 = 1 << 16;
+
 /// How operations are chosen. As text: `random:3`, `parts:3:4096`, `linear`, `everything`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Strategy {
     /// So many draws with replacement among the n operations whose outputs a transcript reveals.
-    /// Each is as likely as the mean of its share of their multiply-accumulates and 1/n: what saves
-    /// a cheat most is drawn most, and nothing is drawn next to never, such as a small last layer
-    /// that decides the answer.
+    /// Each is as likely as the mean of its share of their multiply-accumulates and 1/n: costly ones
+    /// are drawn more, and nothing is drawn next to never, such as a small last layer that decides
+    /// the answer.
     Random { draws: u32 },
     /// The same, but each draw opens only some output channels or rows of the operation: as many as
     /// fit into so many elements, one at least.
     Parts { draws: u32, elements: u32 },
-    /// Every operation that is checked by sketch.
+    /// Every operation whose output a transcript reveals: those that are checked by sketch.
     Linear,
     /// Every operation.
     Everything,
@@ -46,10 +49,11 @@ impl FromStr for Strategy {
 
     fn from_str(text: &str) -> Result<Self> {
         let number = |text: &str| text.parse::<u32>().ok();
+        let several = |text: &str| number(text).filter(|n| (1..=MOST_DRAWS).contains(n));
         let fields: Vec<&str> = text.split(':').collect();
         let strategy = match fields[..] {
-            ["random", draws] => number(draws).map(|draws| Self::Random { draws }),
-            ["parts", draws, elements] => number(draws)
+            ["random", draws] => several(draws).map(|draws| Self::Random { draws }),
+            ["parts", draws, elements] => several(draws)
                 .zip(number(elements))
                 .map(|(draws, elements)| Self::Parts { draws, elements }),
             ["linear"] => Some(Self::Linear),
@@ -59,7 +63,7 @@ impl FromStr for Strategy {
         strategy.ok_or_else(|| {
             Error::Challenge(format!(
                 "`{}` is no strategy: `random:DRAWS`, `parts:DRAWS:ELEMENTS`, `linear` or \
-                 `everything`",
+                 `everything`, with 1 to {MOST_DRAWS} draws",
                 text.chars().take(80).collect::<String>()
             ))
         })
@@ -72,8 +76,6 @@ pub(super) struct Drawn {
     /// Multiply-accumulates of running it; absent where a transcript does not reveal it: the
     /// verifier recomputes it in any case.
     pub cost: Option<u64>,
-    /// Whether it is checked by sketch.
-    pub sketched: bool,
     /// How its output falls into parts that can be checked alone.
     pub slices: Option<Slices>,
 }
@@ -131,7 +133,7 @@ pub(super) fn draw(
     let (draws, elements) = match strategy {
         Strategy::Everything => return all.map(|(index, _)| (index, vec![])).collect(),
         Strategy::Linear => {
-            let linear = all.filter(|(_, drawn)| drawn.sketched);
+            let linear = all.filter(|(_, drawn)| drawn.cost.is_some());
             return linear.map(|(index, _)| (index, vec![])).collect();
         }
         Strategy::Random { draws } => (draws, None),
@@ -139,9 +141,9 @@ pub(super) fn draw(
     };
     let weights = weights(operations);
     let total: u128 = weights.iter().sum();
-    let mut chosen: BTreeMap<u32, Vec<Part>> = BTreeMap::new();
+    let mut chosen: BTreeMap<u32, BTreeSet<Part>> = BTreeMap::new();
     if total == 0 {
-        return chosen;
+        return BTreeMap::new();
     }
     for _ in 0..draws {
         let mut place = below(random, total);
@@ -153,16 +155,12 @@ pub(super) fn draw(
             let parts = chosen.entry(index).or_default();
             if let (Some(elements), Some(slices)) = (elements, drawn.slices) {
                 let place = below(random, slices.parts(elements) as u128) as usize;
-                parts.push(slices.part(elements, place));
+                parts.insert(slices.part(elements, place));
             }
             break;
         }
     }
-    for parts in chosen.values_mut() {
-        parts.sort_unstable();
-        parts.dedup();
-    }
-    chosen
+    chosen.into_iter().map(|(index, parts)| (index, parts.into_iter().collect())).collect()
 }
 
 /// How likely each is, up to a factor: n times its cost, and the costs of all.
@@ -180,14 +178,14 @@ fn below(random: &mut impl Rng, total: u128) -> u128 {
 
 /// How likely a challenge meets a host that cheats. A host that cheats states for one operation at
 /// least an output that is not what the operation makes of its inputs; the challenge is drawn after
-/// it has committed to that.
+/// it has committed to that. What is met is then judged as the certificate of the operation says.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Detection {
     /// Probability that a wrong operation (of [`Strategy::Parts`]: a wrong output channel or row) is
     /// among those that are checked, for the least likely one. It assumes that the host cheats there
     /// alone.
     pub least: f64,
-    /// The same for a host that cheats everywhere.
+    /// The same for a host that cheats in every operation.
     pub everywhere: f64,
 }
 
@@ -237,8 +235,8 @@ mod tests {
     fn of_costs(costs: &[u64]) -> Vec<Drawn> {
         // A cost of 0 stands for an operation that is not revealed.
         let drawn = |&cost: &u64| match cost {
-            0 => Drawn { cost: None, sketched: false, slices: None },
-            cost => Drawn { cost: Some(cost), sketched: true, slices: Some(EACH) },
+            0 => Drawn { cost: None, slices: None },
+            cost => Drawn { cost: Some(cost), slices: Some(EACH) },
         };
         costs.iter().map(drawn).collect()
     }
@@ -249,7 +247,17 @@ mod tests {
         for text in all {
             assert_eq!(text.parse::<Strategy>().unwrap().to_string(), text);
         }
-        for wrong in ["", "random", "random:-1", "random:x", "parts:3", "all", "linear:1"] {
+        for wrong in [
+            "",
+            "random",
+            "random:0",
+            "parts:65537:1",
+            "random:-1",
+            "random:x",
+            "parts:3",
+            "all",
+            "linear:1",
+        ] {
             let error = wrong.parse::<Strategy>().unwrap_err().to_string();
             assert!(error.contains("random:DRAWS"), "{error}");
         }

@@ -97,7 +97,7 @@ impl fmt::Display for Summary {
         writeln!(f, "{waited:.2} ms from a challenge to its opening")?;
         writeln!(
             f,
-            "a host that cheats in one operation is caught with {} a challenge, {} over {calls} calls \
+            "a host that cheats in one operation is met with {} a challenge, {} over {calls} calls \
              with {} challenged",
             percent(detection.least),
             percent(detection.over(*calls, *share)),

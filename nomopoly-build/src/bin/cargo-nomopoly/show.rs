@@ -11,11 +11,13 @@ use crate::failure::Failure;
 use crate::numbers::{bytes, printable};
 use crate::wire_file;
 
+/// Largest file that is shown: as JSON values it takes some thirty times as much memory.
+const MAX_BYTES: u64 = 256 << 20;
 /// Elements of a list that are shown to people.
 const SHOWN: usize = 6;
 
 pub fn run(arguments: &ShowArguments, context: &Context) -> Result<(), Failure> {
-    let contents = wire_file::read(&arguments.file)?;
+    let contents = wire_file::read(&arguments.file, MAX_BYTES)?;
     let (what, value) = match contents.first_chunk::<8>() {
         Some(b"NMPPROOF") => ("proof", json(Proof::from_bytes(&contents)?)?),
         Some(b"NMPRCEPT") => ("receipt", json(Receipt::from_bytes(&contents)?)?),

@@ -17,10 +17,13 @@ use crate::numbers::{deviation, printable, seconds, shortened};
 use crate::table::{Align, Table};
 use crate::wire_file;
 
+/// Largest proof file that is read.
+const MAX_PROOF_BYTES: u64 = 4 << 30;
+
 pub fn run(arguments: &VerifyArguments, context: &Context) -> Result<(), Failure> {
     let model = load_compiled(&context.registry()?, &arguments.model)?;
     let tensors = inputs::read(&arguments.inputs)?;
-    let proof = Proof::from_bytes(&wire_file::read(&arguments.proof)?)?;
+    let proof = Proof::from_bytes(&wire_file::read(&arguments.proof, MAX_PROOF_BYTES)?)?;
     let verifier = Verifier::new(&model, &VerifierKey::random()?, &Device::Cpu)?;
     let start = Instant::now();
     let report = verifier.inspect(&tensors, &proof)?;

@@ -5,15 +5,13 @@ use std::io::Read as _;
 use std::path::Path;
 
 use crate::failure::Failure;
+use crate::numbers::bytes;
 
-/// Largest file that is read.
-const MAX_BYTES: u64 = 4 << 30;
-
-/// The contents of a regular file of at most 4 GiB.
+/// The contents of a regular file of at most so many bytes.
 ///
 /// # Errors
 /// When it is none, or cannot be read.
-pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     let failed = || Failure::io("read", path);
     let metadata = std::fs::metadata(path).map_err(failed())?;
     if !metadata.is_file() {
@@ -24,16 +22,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     }
     let too_large = || {
         Failure::problem(
-            format!("`{}` is larger than 4 GiB, which no proof is", path.display()),
-            "ask the host to send it again",
+            format!("`{}` is larger than {}, more than is read", path.display(), bytes(most)),
+            "ask the host to send it again, if it is no larger there",
         )
     };
-    if metadata.len() > MAX_BYTES {
+    if metadata.len() > most {
         return Err(too_large());
     }
-    let mut bytes = vec![];
+    let mut contents = vec![];
     let file = File::open(path).map_err(failed())?;
     // It may have grown since.
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed())?;
-    if bytes.len() as u64 > MAX_BYTES { Err(too_large()) } else { Ok(bytes) }
+    file.take(most + 1).read_to_end(&mut contents).map_err(failed())?;
+    if contents.len() as u64 > most { Err(too_large()) } else { Ok(contents) }
 }
