@@ -60,7 +60,7 @@ pub(super) fn of(
     }
     let look = |(image, looked_at)| Look {
         features: Features::Some(looked_at),
-        positions: vec![image * pixels..(image + 1) * pixels],
+        positions: std::iter::once(image * pixels..(image + 1) * pixels).collect(),
     };
     Some(images.into_iter().map(look).collect())
 }

@@ -36,6 +36,8 @@ pub enum Cheat {
     Replay,
     /// Sends the first request's outputs with honest receipts.
     ReplayOutputs,
+    /// Commits to the first request's outputs and transcript as if they were of each new input.
+    OldTranscript,
     /// Opens receipts with random bytes.
     Garbage,
     /// Does not open receipts that it promised to keep.
@@ -104,7 +106,11 @@ impl Engine for Cheating {
             return Ok(committed);
         }
         let first = self.first.get_or_init(|| committed.clone());
-        Ok(if self.cheat == Cheat::Replay { first.clone() } else { committed })
+        match self.cheat {
+            Cheat::Replay => Ok(first.clone()),
+            Cheat::OldTranscript => Committed::new(&inputs, first.proof().clone()),
+            _ => Ok(committed),
+        }
     }
 
     fn outputs(&self, committed: &Committed) -> Vec<NamedTensor> {

@@ -12,7 +12,11 @@ fn right(cheat: Cheat, caught: &Caught) -> bool {
     let text = caught.to_string();
     match (cheat, caught) {
         (
-            Cheat::Int8Weights | Cheat::OtherWeights | Cheat::StaleWeights | Cheat::SkippedLayer,
+            Cheat::Int8Weights
+            | Cheat::OtherWeights
+            | Cheat::StaleWeights
+            | Cheat::SkippedLayer
+            | Cheat::OldTranscript,
             Caught::Wrong(Error::Rejected(report)),
         ) => {
             // What no longer follows from its input, not only what comes of it in the end.
@@ -40,7 +44,7 @@ fn every_cheat_is_caught_by_its_name() {
         let mut client = client(&host.url());
         let summary = client.run(&images, false, |_, _| {}).unwrap();
         // Those that replay are honest until they have something to replay.
-        let replays = matches!(cheat, Cheat::Replay | Cheat::ReplayOutputs);
+        let replays = matches!(cheat, Cheat::Replay | Cheat::ReplayOutputs | Cheat::OldTranscript);
         let caught: Vec<_> = summary.caught.iter().filter(|(call, _)| (call - 1) % 4 > 0).collect();
         let first = summary.caught.iter().any(|(call, _)| *call == 1);
         assert_eq!(first, !replays, "{cheat:?}: {summary}");
