@@ -1,10 +1,13 @@
 //! From a verdict to a report, and the comparison of outputs that no verdict is about.
 
+use candle_core::{Device, Tensor};
+
 use crate::artefact::Network;
 use crate::operation_check::{OperationVerifier, Verdict};
 use crate::report::{CheckedBy, OperationReport};
 use crate::residual::UNTRAINED_TOLERANCE;
-use crate::tensor::{NamedTensor, TensorData};
+use crate::tensor::{NamedTensor, TensorData, to_sample};
+use crate::{Error, Result};
 
 /// How a verifier checks.
 pub(crate) fn checked_by(verifier: &OperationVerifier) -> CheckedBy {
@@ -13,6 +16,23 @@ pub(crate) fn checked_by(verifier: &OperationVerifier) -> CheckedBy {
         (_, Some(_)) => CheckedBy::Sketch,
         (_, None) => CheckedBy::Replay,
     }
+}
+
+/// The verdict on one claimed output with its proof vector; `x` holds one sample of each input.
+pub(crate) fn verdict(
+    verifier: &OperationVerifier,
+    x: &[Tensor],
+    output: &NamedTensor,
+    vector: &[f32],
+    device: &Device,
+) -> Result<Verdict> {
+    let name = verifier.compiled().operation.output();
+    let y = to_sample(name, &output.to_tract()?, device)?;
+    let p = Tensor::from_slice(vector, (1, vector.len()), device)?;
+    verifier.verify(x, &y, &p)?.pop().ok_or_else(|| Error::Operation {
+        operation: name.to_owned(),
+        reason: "it was not judged".into(),
+    })
 }
 
 /// The report of a verdict.
@@ -50,7 +70,7 @@ pub(crate) fn compare(
     claimed: &NamedTensor,
     truth: &NamedTensor,
     exact: bool,
-) -> Result<(), String> {
+) -> std::result::Result<(), String> {
     let name = &claimed.name;
     if exact || !matches!(truth.data, TensorData::F32(_) | TensorData::F64(_)) {
         return if claimed.data == truth.data {

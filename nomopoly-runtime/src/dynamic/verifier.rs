@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use candle_core::{Device, Tensor as CandleTensor};
 
 use super::expanded::ExpandedKey;
-use super::judging::{checked_by, compare, judged};
+use super::judging::{checked_by, compare, judged, verdict};
 use crate::key::VerifierKey;
 use crate::model::CompiledModel;
 use crate::onnx::{CutGraph, Plan, cut::cut};
@@ -143,13 +143,7 @@ impl Verifier {
                 .chain(&proof.outputs)
                 .find(|tensor| tensor.name == operation.output())
                 .ok_or_else(|| Error::MissingInput { input: operation.output().to_owned() })?;
-            let y = to_sample(operation.output(), &claimed.to_tract()?, &self.device)?;
-            let p =
-                CandleTensor::from_slice(&vector.vector, (1, vector.vector.len()), &self.device)?;
-            let verdict = verifier.verify(&x, &y, &p)?.pop().ok_or_else(|| Error::Operation {
-                operation: operation.output().to_owned(),
-                reason: "it was not judged".into(),
-            })?;
+            let verdict = verdict(verifier, &x, claimed, &vector.vector, &self.device)?;
             verdicts.insert(operation.output(), (checked_by(verifier), verdict));
         }
 

@@ -6,19 +6,14 @@ use std::ops::Range;
 use candle_core::{DType, Tensor};
 
 use crate::Result;
-use crate::operations::linear::{Contracted, Linear};
+use crate::operations::linear::{Contracted, Linear, Slices};
 
 /// What one sketch looks at: some features at some positions.
 pub(super) struct Look {
-    features: Features,
+    /// 1 for each feature that is looked at, 0 for the others; absent: all of them.
+    mask: Option<Vec<f32>>,
     /// Of a matrix any number of runs of rows; of a convolution one image.
     positions: Vec<Range<usize>>,
-}
-
-enum Features {
-    All,
-    /// Those that are set, of one image.
-    Some(Vec<bool>),
 }
 
 /// What a sketch of a part found.
@@ -38,29 +33,23 @@ pub(super) fn of(
     output_shape: &[usize],
     parts: &[(usize, usize)],
 ) -> Option<Vec<Look>> {
-    let len: usize = output_shape.iter().product();
-    let whole = |each: usize| {
-        let fits = |&(first, count): &(usize, usize)| {
-            let end = first.checked_add(count)?;
-            let whole = each > 0 && first.is_multiple_of(each) && count.is_multiple_of(each);
-            (count > 0 && end <= len && whole).then_some(first / each..end / each)
-        };
-        parts.iter().map(fits).collect::<Option<Vec<_>>>()
+    let Slices { each, run, runs } = Slices::of(linear, output_shape);
+    let whole = |&(first, count): &(usize, usize)| {
+        let end = first.checked_add(count)?;
+        let whole = each > 0 && first.is_multiple_of(each) && count.is_multiple_of(each);
+        (count > 0 && whole && end <= each * run * runs).then_some(first / each..end / each)
     };
+    let parts = parts.iter().map(whole).collect::<Option<Vec<_>>>()?;
     if !linear.is_channels_first() {
-        let positions = whole(linear.features())?;
-        return Some(vec![Look { features: Features::All, positions }]);
+        return Some(vec![Look { mask: None, positions: parts }]);
     }
-    let channels = linear.features();
-    let pixels = len / channels.max(1) / output_shape.first().copied().unwrap_or(1).max(1);
-    let mut images: BTreeMap<usize, Vec<bool>> = BTreeMap::new();
-    for channel in whole(pixels)?.into_iter().flatten() {
-        let looked_at = images.entry(channel / channels).or_insert_with(|| vec![false; channels]);
-        looked_at[channel % channels] = true;
+    let mut images: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
+    for channel in parts.into_iter().flatten() {
+        images.entry(channel / run).or_insert_with(|| vec![0.; run])[channel % run] = 1.;
     }
-    let look = |(image, looked_at)| Look {
-        features: Features::Some(looked_at),
-        positions: std::iter::once(image * pixels..(image + 1) * pixels).collect(),
+    let look = |(image, mask)| Look {
+        mask: Some(mask),
+        positions: std::iter::once(image * each..(image + 1) * each).collect(),
     };
     Some(images.into_iter().map(look).collect())
 }
@@ -73,13 +62,14 @@ impl Look {
         x: &Tensor,
         output: &Tensor,
     ) -> Result<LookedAt> {
-        let masked = match &self.features {
-            Features::All => contracted.clone(),
-            Features::Some(looked_at) => {
-                let mask: Vec<f32> = looked_at.iter().map(|&set| f32::from(set)).collect();
-                let mask = Tensor::from_vec(mask, (looked_at.len(), 1), output.device())?;
-                linear.contract(&contracted.vectors.broadcast_mul(&mask)?)?
-            }
+        let mask = self
+            .mask
+            .as_ref()
+            .map(|mask| Tensor::from_slice(mask, (mask.len(), 1), output.device()));
+        let mask = mask.transpose()?;
+        let masked = match &mask {
+            Some(mask) => linear.contract(&contracted.vectors.broadcast_mul(mask)?)?,
+            None => contracted.clone(),
         };
         let positions = linear.positions();
         let difference = (linear.observed(output, &masked)? - linear.predicted(x, &masked)?)?;
@@ -106,18 +96,10 @@ impl Look {
         })?;
         let unit = cut(&broadcast.contiguous()?, 1)?;
         let residual = cut(&difference, k)?.abs()?.broadcast_div(&unit)?;
-        let looked_at = cut(output, linear.features())?;
-        let looked_at = match &self.features {
-            Features::All => looked_at,
-            Features::Some(set) => {
-                let mask: Vec<f32> = set.iter().map(|&set| f32::from(set)).collect();
-                looked_at.broadcast_mul(&Tensor::from_vec(
-                    mask,
-                    (1, set.len(), 1),
-                    output.device(),
-                )?)?
-            }
-        };
+        let mut looked_at = cut(output, linear.features())?;
+        if let Some(mask) = &mask {
+            looked_at = looked_at.broadcast_mul(mask)?;
+        }
         Ok(LookedAt {
             residual: residual.reshape((1, ()))?,
             unit_square: square(&unit)?,

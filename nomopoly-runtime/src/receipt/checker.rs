@@ -1,6 +1,6 @@
 //! The verifier's side: draws challenges, checks openings.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor as CandleTensor};
@@ -10,13 +10,14 @@ use tract_onnx::prelude::{DatumType, Tensor as TractTensor};
 
 use super::challenge::{Asked, Challenge, Part};
 use super::commit::{OpenedOperation, OpenedOutput, OpenedVector, Opening, Receipt};
-use super::strategy::{Detection, Drawn, Slices, Strategy, draw};
+use super::strategy::{Detection, Drawn, Strategy, draw};
 use super::tensors::digest_of;
-use crate::dynamic::judging::{checked_by, compare, judged};
+use crate::dynamic::judging::{checked_by, compare, judged, verdict};
 use crate::key::VerifierKey;
 use crate::model::CompiledModel;
 use crate::onnx::{Plan, cut::cut};
 use crate::operation_check::OperationVerifier;
+use crate::operations::linear::Slices;
 use crate::outline::Outline;
 use crate::report::{CheckedBy, OperationReport, Report};
 use crate::residual::check_cost;
@@ -213,7 +214,8 @@ impl ReceiptVerifier {
         if challenge.root != receipt.root || opening.root != receipt.root {
             return wrong("it is of another receipt");
         }
-        self.check_opened(outputs, receipt, challenge, opening)?;
+        let asked = challenge.opened();
+        self.check_opened(outputs, receipt, &asked, opening)?;
 
         let mut given: HashMap<&str, &NamedTensor> =
             inputs.iter().map(|input| (input.name.as_str(), *input)).collect();
@@ -224,7 +226,6 @@ impl ReceiptVerifier {
                 given.insert(&output.name, output);
             }
         }
-        let asked = challenge.opened();
         let mut operations = vec![];
         for opened in &opening.operations {
             if let Some(Some(asked)) = asked.get(&opened.index) {
@@ -257,11 +258,10 @@ impl ReceiptVerifier {
         &self,
         outputs: &[NamedTensor],
         receipt: &Receipt,
-        challenge: &Challenge,
+        asked: &BTreeMap<u32, Option<&Asked>>,
         opening: &Opening,
     ) -> Result<()> {
         let wrong = |reason: String| Err(Error::Opening(reason));
-        let asked = challenge.opened();
         if !asked.keys().copied().eq(opening.operations.iter().map(|opened| opened.index)) {
             let count = opening.operations.len();
             return wrong(format!(
@@ -328,9 +328,7 @@ impl ReceiptVerifier {
         let x = operation.inputs().iter().map(sample).collect::<Result<Vec<_>>>()?;
         let verdict = match (&opened.output, &opened.vector) {
             (OpenedOutput::Whole(output), OpenedVector::Shown(vector)) => {
-                let y = to_sample(operation.output(), &output.to_tract()?, &self.device)?;
-                let p = CandleTensor::from_slice(vector, (1, vector.len()), &self.device)?;
-                verifier.verify(&x, &y, &p)?.pop()
+                verdict(verifier, &x, output, vector, &self.device)?
             }
             (OpenedOutput::Parts(parts), _) => {
                 let mut shape = vec![1];
@@ -340,14 +338,14 @@ impl ReceiptVerifier {
                 let y = CandleTensor::from_vec(elements, shape, &self.device)?;
                 let range = |part: &Part| (part.first as usize, part.count as usize);
                 let parts: Vec<_> = asked.parts.iter().map(range).collect();
-                Some(verifier.judge_parts(&x, &y, &parts)?)
+                verifier.judge_parts(&x, &y, &parts)?
             }
-            _ => None,
+            // It was refused before.
+            (OpenedOutput::Whole(_), OpenedVector::Hidden(_)) => {
+                let name = operation.output();
+                return Err(Error::Opening(format!("the proof vector of `{name}` is missing")));
+            }
         };
-        let verdict = verdict.ok_or_else(|| Error::Operation {
-            operation: operation.output().to_owned(),
-            reason: "it was not judged".into(),
-        })?;
         let kind = operation.spec().kind.op_type();
         Ok(judged(operation.output(), kind, checked_by(verifier), &verdict))
     }
@@ -393,7 +391,8 @@ fn drawn(verifier: &OperationVerifier) -> Drawn {
             .operation
             .linear()
             .filter(|_| sketched)
-            .and_then(|linear| Slices::of(linear, shape)),
+            .map(|linear| Slices::of(linear, shape))
+            .filter(Slices::are_numbered),
     }
 }
 

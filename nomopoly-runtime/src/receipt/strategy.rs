@@ -8,7 +8,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::challenge::Part;
-use crate::operations::linear::Linear;
+use crate::operations::linear::Slices;
 use crate::{Error, Result};
 
 /// Draws that a strategy in text may ask for.
@@ -80,27 +80,11 @@ pub(super) struct Drawn {
     pub slices: Option<Slices>,
 }
 
-/// An output as rows of elements that belong together: channels, or the features of one position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Slices {
-    /// Elements of one.
-    pub each: usize,
-    /// How many follow each other in one image, or in all of a matrix.
-    pub run: usize,
-    /// How many such runs there are.
-    pub runs: usize,
-}
-
 impl Slices {
-    /// `None` for an output whose elements cannot be numbered in 32 bits: it is opened as a whole.
-    pub fn of(linear: &dyn Linear, output_shape: &[usize]) -> Option<Self> {
-        u32::try_from(linear.positions().checked_mul(linear.features())?).ok()?;
-        if linear.is_channels_first() {
-            let images = output_shape.first().copied().unwrap_or(1);
-            let each = linear.positions() / images.max(1);
-            return Some(Self { each, run: linear.features(), runs: images });
-        }
-        Some(Self { each: linear.features(), run: linear.positions(), runs: 1 })
+    /// Whether every element has a number of 32 bits, as parts need.
+    pub(super) fn are_numbered(&self) -> bool {
+        let elements = self.each.checked_mul(self.run).and_then(|n| n.checked_mul(self.runs));
+        elements.is_some_and(|elements| u32::try_from(elements).is_ok())
     }
 
     /// How many slices a part of at most about so many elements has.

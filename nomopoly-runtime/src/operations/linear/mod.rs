@@ -7,10 +7,12 @@
 mod convolution;
 mod matrix;
 mod parts;
+mod slices;
 
 pub use convolution::Convolution;
 pub use matrix::Matrix;
 pub use parts::{Array, Weightless};
+pub(crate) use slices::Slices;
 
 use candle_core::Tensor;
 
