@@ -11,7 +11,7 @@ use crate::names;
 use crate::parse::{Device, Input};
 
 /// Version of the runtime's types that the code below is written for.
-const GENERATED_SCHEMA: u32 = 3;
+const GENERATED_SCHEMA: u32 = 4;
 
 pub fn expand(input: &Input, checked: &Checked) -> TokenStream {
     let Input { item, path, .. } = input;
@@ -142,7 +142,11 @@ fn tensors(
     let types = tensors.iter().map(tensor_type);
     let docs = tensors.iter().map(|tensor| {
         let dimension = |(axis, size): (usize, &usize)| {
-            if axis == 0 && tensor.batch { "samples".to_owned() } else { size.to_string() }
+            match axis {
+                0 if tensor.batch => "samples".to_owned(),
+                _ if tensor.open.contains(&axis) => "any".to_owned(),
+                _ => size.to_string(),
+            }
         };
         let shape: Vec<String> = tensor.shape.iter().enumerate().map(dimension).collect();
         format!("`{}`: {} `[{}]`", tensor.name, tensor.dtype, shape.join(", "))
@@ -178,6 +182,8 @@ fn tensor_type(tensor: &TensorInterface) -> TokenStream {
     let dimensions = tensor.shape.iter().enumerate().map(|(axis, size)| {
         if axis == 0 && tensor.batch {
             quote!(::nomopoly::Batch)
+        } else if tensor.open.contains(&axis) {
+            quote!(::nomopoly::Open)
         } else {
             quote!(::nomopoly::D<#size>)
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Check, Rate};
 
 /// Version of [`BuildManifest`].
-pub const MANIFEST_SCHEMA: u32 = 1;
+pub const MANIFEST_SCHEMA: u32 = 2;
 /// Where the manifest is, relative to `OUT_DIR`.
 pub const MANIFEST_PATH: &str = "nomopoly/manifest.json";
 
@@ -84,6 +84,8 @@ pub struct TensorInterface {
     pub shape: Vec<usize>,
     /// Whether the first dimension counts samples: the model leaves it open.
     pub batch: bool,
+    /// The other dimensions that the model leaves open, by their places.
+    pub open: Vec<usize>,
 }
 
 /// One node of a model.

@@ -14,6 +14,7 @@ pub mod dynamic;
 mod error;
 pub mod generator;
 pub mod head;
+mod kernels;
 mod key;
 pub mod mlp;
 mod model;
@@ -45,7 +46,7 @@ pub use report::{CheckedBy, OperationReport, Report};
 pub use tensor::{NamedTensor, TensorData, typed_dtype};
 pub use typed::{
     Attack, AuditedModel, AuditedOperation, Batch, CertifiedBound, D, Dimension, Drift, Element,
-    Guarantee, HonestRuns, Ledger, Measured, Model, NamedTensors, NotRun, OperationIndex,
+    Guarantee, HonestRuns, Ledger, Measured, Model, NamedTensors, NotRun, Open, OperationIndex,
     ProvedOperation, Proven, Prover, ReceiptVerifier, Shape, Source, Tensor, Tensors,
     VerifiedOperation, Verifier,
 };
@@ -53,4 +54,4 @@ pub use typed::{
 pub use candle_core;
 
 /// Version of the code that `#[nomopoly::model]` generates against this crate.
-pub const GENERATED_SCHEMA: u32 = 3;
+pub const GENERATED_SCHEMA: u32 = 4;

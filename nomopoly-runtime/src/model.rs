@@ -1,6 +1,6 @@
 //! A model whose operations are compiled: the graph, and the artefacts of its operations.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::onnx::Graph;
@@ -48,6 +48,22 @@ impl CompiledModel {
         });
         let outline = Outline::new(&graph, transcript.collect());
         Ok(Self { graph, operations, outline })
+    }
+
+    /// The same model for inputs of these shapes, with the same artefacts: sketches contract channels
+    /// and features, whatever the number of samples, the length of a sequence or the size of an
+    /// image. Inputs that `shapes` does not name keep theirs.
+    ///
+    /// # Errors
+    /// When the model does not take such inputs, tract cannot run it, or an operation was compiled
+    /// with the baseline perceptron.
+    pub fn at(&self, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Self> {
+        let mut all: BTreeMap<String, Vec<usize>> =
+            self.graph.inputs().iter().map(|i| (i.name.clone(), i.shape.clone())).collect();
+        all.extend(shapes.iter().map(|(name, shape)| (name.clone(), shape.clone())));
+        let graph = Arc::new(Graph::bind(self.graph.model().clone(), &all)?);
+        let operations = self.operations.iter().map(|compiled| compiled.at(&graph));
+        Self::new(graph.clone(), operations.collect::<Result<_>>()?)
     }
 
     pub fn graph(&self) -> &Graph {

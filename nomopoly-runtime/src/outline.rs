@@ -4,6 +4,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tract_onnx::prelude::DatumType;
 
 use crate::onnx::{Digest, Graph, TensorInfo};
+use crate::operations::Operation;
+use crate::proof::Proof;
 use crate::tensor::{NamedTensor, dtype_by_name, typed_dtype};
 use crate::{Error, Result};
 
@@ -28,16 +30,18 @@ pub struct Outline {
 pub struct OutlineNode {
     /// Names of its outputs; the first is the node's id.
     pub outputs: Vec<String>,
-    /// ONNX `op_type`.
+    /// ONNX `op_type`; `MatMul` for one with its bias, whose output is the Add's.
     pub kind: String,
 }
 
 impl Outline {
     pub(crate) fn new(graph: &Graph, transcript: Vec<(String, Vec<usize>)>) -> Self {
-        let nodes = graph.nodes().iter().filter(|node| node.op_type != "Constant");
+        let nodes = graph.nodes().iter().filter(|node| {
+            node.op_type != "Constant" && Operation::absorbed_by(graph, node).is_none()
+        });
         let nodes = nodes.map(|node| OutlineNode {
             outputs: node.output.iter().filter(|name| !name.is_empty()).cloned().collect(),
-            kind: node.op_type.clone(),
+            kind: Operation::kind_of(graph, node).to_owned(),
         });
         Self {
             name: graph.model().name().to_owned(),
@@ -49,11 +53,42 @@ impl Outline {
         }
     }
 
-    /// The given inputs in the model's order, checked.
+    /// Checks that a proof says it is of this model.
     ///
     /// # Errors
-    /// Unknown, missing or repeated names, wrong shapes or element types, values that are not
-    /// finite.
+    /// [`Error::OtherModel`].
+    pub(crate) fn of_this_model(&self, proof: &Proof) -> Result<()> {
+        if proof.model == self.digest {
+            return Ok(());
+        }
+        Err(Error::OtherModel { got: proof.model.to_string(), expected: self.digest.to_string() })
+    }
+
+    /// Whether inputs in the model's order have the shapes that the model was compiled at.
+    pub(crate) fn has_shapes_of(&self, ordered: &[&NamedTensor]) -> bool {
+        self.inputs.iter().zip(ordered).all(|(info, input)| info.shape == input.shape)
+    }
+
+    /// The given inputs in the model's order, and of the shapes it was compiled at.
+    ///
+    /// # Errors
+    /// As [`Outline::order_inputs`], and [`Error::Shape`].
+    pub(crate) fn inputs_as_compiled<'a>(
+        &self,
+        inputs: &'a [NamedTensor],
+    ) -> Result<Vec<&'a NamedTensor>> {
+        let ordered = self.order_inputs(inputs)?;
+        for (info, input) in self.inputs.iter().zip(&ordered) {
+            input.check(info.dtype, &info.shape)?;
+        }
+        Ok(ordered)
+    }
+
+    /// The given inputs in the model's order, checked but for what shapes the model takes.
+    ///
+    /// # Errors
+    /// Unknown, missing or repeated names, wrong element types, values that are not finite or not as
+    /// many as the shape says.
     pub(crate) fn order_inputs<'a>(
         &self,
         inputs: &'a [NamedTensor],
@@ -76,7 +111,7 @@ impl Outline {
                     .iter()
                     .find(|input| input.name == info.name)
                     .ok_or_else(|| Error::MissingInput { input: info.name.clone() })?;
-                input.check(info.dtype, &info.shape)?;
+                input.check(info.dtype, &input.shape)?;
                 Ok(input)
             })
             .collect()

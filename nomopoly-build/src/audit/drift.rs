@@ -9,6 +9,7 @@ use candle_core::{Device, Tensor, Var};
 use nomopoly_manifest::{Attacker, DriftPoint};
 use nomopoly_runtime::artefact::Network;
 use nomopoly_runtime::dynamic::Verifier;
+use nomopoly_runtime::operations::Operation;
 use nomopoly_runtime::{CompiledOperation, NamedTensor, Proof};
 use rand_chacha::ChaCha20Rng;
 
@@ -229,6 +230,9 @@ fn gradients(
     let claimed: Vec<&str> = whole.model.proved().map(|op| op.operation.output()).collect();
     for node in whole.graph().nodes().iter().filter(|node| node.op_type != "Constant") {
         let Some(name) = node.output.first() else { continue };
+        if Operation::absorbed_by(whole.graph(), node).is_some() {
+            continue;
+        }
         let Some(compiled) = operations.get(name.as_str()) else { return Ok(None) };
         let x = compiled.operation.inputs().iter().map(|name| values.get(name).cloned());
         let Some(x) = x.collect::<Option<Vec<_>>>() else { return Ok(None) };

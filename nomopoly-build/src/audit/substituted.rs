@@ -6,7 +6,6 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use nomopoly_manifest::{AttackFigures, Attacker, Attribute, Defence, Family, OperationKind};
 use nomopoly_runtime::dynamic::{Prover, Verifier};
-use nomopoly_runtime::onnx::Graph;
 use nomopoly_runtime::{NamedTensor, Proof, TensorData};
 use rand_chacha::ChaCha20Rng;
 
@@ -114,7 +113,7 @@ impl Scene<'_> {
         let mut altered: BTreeMap<String, Vec<f32>> = BTreeMap::new();
         for subject in self.subjects {
             if let Some(weights) = weights.get(subject.operation().output())
-                && let Some((name, values)) = initialiser(graph, subject, weights)?
+                && let Some((name, values)) = initialiser(subject, weights)?
             {
                 altered.insert(name, values);
             }
@@ -242,16 +241,10 @@ fn moved(truth: &Proof, claimed: &Proof) -> f64 {
     0.
 }
 
-/// The initialiser that holds an operation's weights, and what these weights are in its layout.
-fn initialiser(
-    graph: &Graph,
-    subject: &Subject,
-    weights: &Tensor,
-) -> Result<Option<(String, Vec<f32>)>> {
+/// The constant that holds an operation's weights, and what these weights are in its layout.
+fn initialiser(subject: &Subject, weights: &Tensor) -> Result<Option<(String, Vec<f32>)>> {
     let operation = subject.operation();
-    let output = operation.output();
-    let node = graph.nodes().iter().find(|node| node.output.first().is_some_and(|o| o == output));
-    let Some(name) = node.and_then(|node| node.input.get(1)) else { return Ok(None) };
+    let Some(name) = operation.weights_name() else { return Ok(None) };
     let attributes = &operation.spec().attributes;
     let weights = match operation.spec().kind {
         OperationKind::Gemm => {
@@ -265,5 +258,5 @@ fn initialiser(
         }
         _ => weights.clone(),
     };
-    Ok(Some((name.clone(), weights.flatten_all()?.to_vec1::<f32>()?)))
+    Ok(Some((name.to_owned(), weights.flatten_all()?.to_vec1::<f32>()?)))
 }

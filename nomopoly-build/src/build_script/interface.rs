@@ -6,6 +6,7 @@ use nomopoly_manifest::{
     Architecture, ArtefactInterface, Check, Metrics, ModelInterface, OperationInterface,
     TensorInterface,
 };
+use nomopoly_runtime::operations::Operation;
 use nomopoly_runtime::onnx::pb::tensor_shape_proto::dimension;
 use nomopoly_runtime::onnx::pb::{self, type_proto};
 use nomopoly_runtime::onnx::{Graph, TensorInfo, node_id};
@@ -24,15 +25,15 @@ pub fn interface(
     let proto = graph.model().proto().graph.as_ref();
     let declared = |list: fn(&pb::GraphProto) -> &[pb::ValueInfoProto], name: &str| {
         let infos = proto.map(list).unwrap_or_default();
-        infos.iter().find(|info| info.name == name).and_then(symbol)
+        infos.iter().find(|info| info.name == name).map(open_dimensions).unwrap_or_default()
     };
     // An open first dimension counts samples if an input has it.
     let symbols: HashSet<String> = graph
         .inputs()
         .iter()
-        .filter_map(|info| declared(|graph| &graph.input, &info.name))
+        .filter_map(|info| declared(|graph| &graph.input, &info.name).remove(&0))
         .collect();
-    let tensor = |info: &TensorInfo, symbol: Option<String>, what: &str| {
+    let tensor = |info: &TensorInfo, mut open: BTreeMap<usize, String>, what: &str| {
         let dtype = typed_dtype(info.dtype).ok_or_else(|| {
             format!(
                 "{what} `{}` has element type {:?}, which typed tensors do not have",
@@ -46,13 +47,18 @@ pub fn interface(
                 info.shape.len()
             ));
         }
+        // A file may declare another rank for an output than it has.
+        open.retain(|axis, _| *axis < info.shape.len());
+        let batch = open.get(&0).is_some_and(|symbol| symbols.contains(symbol));
+        if batch {
+            open.remove(&0);
+        }
         Ok(TensorInterface {
             name: info.name.clone(),
             dtype: dtype.to_owned(),
             shape: info.shape.clone(),
-            // Bound to more than one sample, the batch is as fixed as any other dimension.
-            batch: info.shape.first() == Some(&1)
-                && symbol.is_some_and(|symbol| symbols.contains(&symbol)),
+            batch,
+            open: open.into_keys().collect(),
         })
     };
     let inputs = graph.inputs().iter();
@@ -64,12 +70,14 @@ pub fn interface(
 
     let named_outputs: HashSet<&str> =
         graph.outputs().iter().map(|output| output.name.as_str()).collect();
-    let nodes = graph.nodes().iter().filter(|node| node.op_type != "Constant");
+    let nodes = graph.nodes().iter().filter(|node| {
+        node.op_type != "Constant" && Operation::absorbed_by(graph, node).is_none()
+    });
     let operations = nodes.map(|node| {
         let name = node_id(node);
         OperationInterface {
             name: name.to_owned(),
-            kind: node.op_type.clone(),
+            kind: Operation::kind_of(graph, node).to_owned(),
             output_shape: graph.value(name).map(|value| value.shape.clone()).unwrap_or_default(),
             artefact: metrics.get(name).map(|m| artefact(m, named_outputs.contains(name))),
         }
@@ -105,12 +113,17 @@ fn artefact(metrics: &Metrics, is_output: bool) -> ArtefactInterface {
     }
 }
 
-/// The symbol that stands for a tensor's first dimension; of an unnamed open one, its place.
-fn symbol(info: &pb::ValueInfoProto) -> Option<String> {
-    let type_proto::Value::TensorType(tensor) = info.r#type.as_ref()?.value.as_ref()?;
-    match &tensor.shape.as_ref()?.dim.first()?.value {
-        Some(dimension::Value::DimParam(symbol)) if !symbol.is_empty() => Some(symbol.clone()),
+/// The dimensions that a declaration leaves open, with their symbols; of an unnamed one, nothing.
+fn open_dimensions(info: &pb::ValueInfoProto) -> BTreeMap<usize, String> {
+    let value = info.r#type.as_ref().and_then(|declared| declared.value.as_ref());
+    let Some(type_proto::Value::TensorType(tensor)) = value else { return BTreeMap::new() };
+    let dims = tensor.shape.iter().flat_map(|shape| &shape.dim).enumerate();
+    dims.filter_map(|(axis, dim)| match &dim.value {
+        Some(dimension::Value::DimParam(symbol)) if !symbol.is_empty() => {
+            Some((axis, symbol.clone()))
+        }
         Some(dimension::Value::DimValue(value)) if *value > 0 => None,
-        _ => Some(String::new()),
-    }
+        _ => Some((axis, String::new())),
+    })
+    .collect()
 }

@@ -40,7 +40,7 @@ impl<'a> Product<'a> {
         }
         let bias = match (spec.kind, operation.constants().get(1)) {
             (OperationKind::Gemm, Some(c)) => Some((c * node::float(spec, "beta")?)?),
-            _ => None,
+            (_, bias) => bias.cloned(),
         };
         while x_shape.len() < weights.rank() {
             x_shape.insert(0, 1);

@@ -29,7 +29,13 @@ pub(super) fn apply(
     for constant in operation.constants() {
         all.push(graph.tensor("constant", constant)?);
     }
-    same_kind(graph, spec, &all.iter().collect::<Vec<_>>())
+    // ONNX's MatMul has no bias.
+    let bias = (spec.kind == OperationKind::MatMul).then(|| all.drain(2..).next()).flatten();
+    let output = same_kind(graph, spec, &all.iter().collect::<Vec<_>>())?;
+    Ok(match &bias {
+        Some(bias) => graph.op("Add", &[&output, bias]),
+        None => output,
+    })
 }
 
 /// A node of the operation's kind and attributes with other inputs.

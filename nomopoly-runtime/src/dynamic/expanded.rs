@@ -178,7 +178,7 @@ impl ExpandedKey {
             let (inputs, output) = (sketch.inputs.clone(), expanded.output);
             let operation = Operation::without_weights(spec, inputs, output, linear);
             let compiled = CompiledOperation { operation: Arc::new(operation), artefact };
-            operations.push(OperationVerifier::with_contracted(compiled, contracted));
+            operations.push(OperationVerifier::with_contracted(compiled, contracted)?);
         }
         let checked = |name: &String| {
             operations.iter().any(|verifier| verifier.compiled().operation.output() == name)

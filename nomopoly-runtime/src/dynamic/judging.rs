@@ -1,12 +1,15 @@
 //! From a verdict to a report, and the comparison of outputs that no verdict is about.
 
+use std::borrow::Cow;
+
 use candle_core::{Device, Tensor};
+use tract_onnx::prelude::Tensor as TractTensor;
 
 use crate::artefact::Network;
 use crate::operation_check::{OperationVerifier, Verdict};
 use crate::report::{CheckedBy, OperationReport};
 use crate::residual::UNTRAINED_TOLERANCE;
-use crate::tensor::{NamedTensor, TensorData, to_sample};
+use crate::tensor::{NamedTensor, TensorData, f32_values, to_sample};
 use crate::{Error, Result};
 
 /// How a verifier checks.
@@ -18,18 +21,30 @@ pub(crate) fn checked_by(verifier: &OperationVerifier) -> CheckedBy {
     }
 }
 
-/// The verdict on one claimed output with its proof vector; `x` holds one sample of each input.
+/// The verdict on one claimed output with its proof vector; `x` is the value of each input.
 pub(crate) fn verdict(
     verifier: &OperationVerifier,
-    x: &[Tensor],
+    x: &[&TractTensor],
     output: &NamedTensor,
     vector: &[f32],
     device: &Device,
 ) -> Result<Verdict> {
-    let name = verifier.compiled().operation.output();
+    let operation = &verifier.compiled().operation;
+    let name = operation.output();
+    if let Some(output) = output.as_f32() {
+        let named = operation.inputs().iter().zip(x);
+        let values =
+            named.map(|(name, x)| f32_values(name, x)).collect::<Result<Vec<Cow<'_, [f32]>>>>()?;
+        let values: Vec<&[f32]> = values.iter().map(AsRef::as_ref).collect();
+        if let Some(verdict) = verifier.verify_plain(&values, output, vector)? {
+            return Ok(verdict);
+        }
+    }
+    let named = operation.inputs().iter().zip(x);
+    let x = named.map(|(name, x)| to_sample(name, x, device)).collect::<Result<Vec<_>>>()?;
     let y = to_sample(name, &output.to_tract()?, device)?;
     let p = Tensor::from_slice(vector, (1, vector.len()), device)?;
-    verifier.verify(x, &y, &p)?.pop().ok_or_else(|| Error::Operation {
+    verifier.verify(&x, &y, &p)?.pop().ok_or_else(|| Error::Operation {
         operation: name.to_owned(),
         reason: "it was not judged".into(),
     })

@@ -4,6 +4,7 @@
 mod expanded;
 pub(crate) mod judging;
 mod prover;
+mod shapes;
 mod verifier;
 
 pub use expanded::ExpandedKey;

@@ -3,22 +3,36 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Device, Tensor as CandleTensor};
+use candle_core::Device;
+use rayon::prelude::*;
 
 use super::expanded::ExpandedKey;
 use super::judging::{checked_by, compare, judged, verdict};
+use super::shapes::{PerShape, shapes_of};
 use crate::key::VerifierKey;
 use crate::model::CompiledModel;
 use crate::onnx::{CutGraph, Plan, cut::cut};
 use crate::operation_check::OperationVerifier;
 use crate::outline::Outline;
-use crate::proof::Proof;
+use crate::proof::{OperationProof, Proof};
 use crate::report::{CheckedBy, OperationReport, Report};
-use crate::tensor::{NamedTensor, to_sample};
+use crate::tensor::NamedTensor;
 use crate::{Error, Result};
 
-/// Checks proofs of one model with one key.
+/// Checks proofs of one model with one key, for inputs of every shape that the model takes.
+///
+/// As with [`super::Prover`], the first check at another shape than the model was compiled at
+/// prepares a plan for it. The contracted weights serve every shape.
 pub struct Verifier {
+    at_compiled: Bound,
+    others: PerShape<Bound>,
+    device: Device,
+    /// Absent where the weights are not here.
+    model: Option<CompiledModel>,
+}
+
+/// The verifier of a model for inputs of one set of shapes.
+struct Bound {
     outline: Outline,
     operations: Vec<OperationVerifier>,
     plan: Plan,
@@ -26,8 +40,6 @@ pub struct Verifier {
     plan_inputs: Vec<String>,
     plan_outputs: Vec<String>,
     device: Device,
-    /// Whether the weights are not here.
-    expanded: bool,
 }
 
 impl Verifier {
@@ -36,33 +48,26 @@ impl Verifier {
     /// # Errors
     /// When tract cannot run the cut graph.
     pub fn new(model: &CompiledModel, key: &VerifierKey, device: &Device) -> Result<Self> {
-        let operations = model
-            .proved()
+        let proved: Vec<_> = model.proved().collect();
+        let operations = proved
+            .into_par_iter()
             .map(|compiled| OperationVerifier::new(compiled.clone(), key, device))
             .collect::<Result<Vec<_>>>()?;
-        Self::assemble(model.outline().clone(), operations, cut_graph(model)?, device, false)
+        let at_compiled =
+            Bound::new(model.outline().clone(), operations, cut_graph(model)?, device)?;
+        let (others, device) = (PerShape::new(), device.clone());
+        Ok(Self { at_compiled, others, device, model: Some(model.clone()) })
     }
 
-    /// A verifier without the weights, from a key that a trusted party expanded.
+    /// A verifier without the weights, from a key that a trusted party expanded. It takes inputs of
+    /// the shapes that the model was compiled at.
     ///
     /// # Errors
     /// When the key is of other artefacts than this version reads, or its parts do not fit.
     pub fn from_expanded(key: &ExpandedKey, device: &Device) -> Result<Self> {
         let parts = key.parts(device)?;
-        Self::assemble(parts.outline, parts.operations, parts.cut, device, true)
-    }
-
-    fn assemble(
-        outline: Outline,
-        operations: Vec<OperationVerifier>,
-        cut: CutGraph,
-        device: &Device,
-        expanded: bool,
-    ) -> Result<Self> {
-        let plan = Plan::new(&outline.name, &cut.proto)?;
-        let device = device.clone();
-        let (plan_inputs, plan_outputs) = (cut.inputs, cut.outputs);
-        Ok(Self { outline, operations, plan, plan_inputs, plan_outputs, device, expanded })
+        let at_compiled = Bound::new(parts.outline, parts.operations, parts.cut, device)?;
+        Ok(Self { at_compiled, others: PerShape::new(), device: device.clone(), model: None })
     }
 
     /// Draws the sketches anew from another key: what a verifier does after a rejection, since
@@ -73,21 +78,24 @@ impl Verifier {
     /// [`Error::CannotRotate`] for a verifier that was made from an expanded key, which has no
     /// weights to contract.
     pub fn rotate(&mut self, key: &VerifierKey) -> Result<()> {
-        if self.expanded {
-            return Err(Error::CannotRotate { model: self.outline.name.clone() });
+        let compiled = &mut self.at_compiled;
+        if self.model.is_none() {
+            return Err(Error::CannotRotate { model: compiled.outline.name.clone() });
         }
-        self.operations = OperationVerifier::rotated(&self.operations, key, &self.device)?;
+        compiled.operations = OperationVerifier::rotated(&compiled.operations, key, &self.device)?;
+        // They hold the old key's sketches.
+        self.others.clear();
         Ok(())
     }
 
-    /// Names, shapes and kinds of the model.
+    /// Names, shapes and kinds of the model as it was compiled.
     pub fn outline(&self) -> &Outline {
-        &self.outline
+        &self.at_compiled.outline
     }
 
     /// The verifiers of the operations that a proof has a vector for, in the model's order.
     pub fn operations(&self) -> &[OperationVerifier] {
-        &self.operations
+        &self.at_compiled.operations
     }
 
     /// Checks a proof against the inputs that the verifier gave the host.
@@ -106,10 +114,59 @@ impl Verifier {
     /// When the inputs do not fit the model, or the proof is not one of this model and these
     /// artefacts: another digest, tensors missing, of wrong shape or type, or not finite.
     pub fn inspect(&self, inputs: &[NamedTensor], proof: &Proof) -> Result<Report> {
-        let ordered = self.outline.order_inputs(inputs)?;
-        self.check_form(&ordered, proof)?;
+        let compiled = &self.at_compiled;
+        let ordered = compiled.outline.order_inputs(inputs)?;
+        if compiled.outline.has_shapes_of(&ordered) {
+            return compiled.inspect(&ordered, proof);
+        }
+        let Some(model) = &self.model else {
+            compiled.outline.inputs_as_compiled(inputs)?;
+            return compiled.inspect(&ordered, proof);
+        };
+        // Before a plan is made for shapes that the host says it ran.
+        compiled.outline.of_this_model(proof)?;
+        let shapes = shapes_of(&ordered);
+        let bound = self.others.get(&shapes, || compiled.at(&model.at(&shapes)?))?;
+        bound.inspect(&ordered, proof)
+    }
+
+    /// [`Verifier::inspect`] for several inferences, on every core.
+    pub fn inspect_all(&self, claims: &[(&[NamedTensor], &Proof)]) -> Vec<Result<Report>> {
+        claims.par_iter().map(|(inputs, proof)| self.inspect(inputs, proof)).collect()
+    }
+
+    /// [`Verifier::verify`] for several inferences, on every core.
+    pub fn verify_all(&self, claims: &[(&[NamedTensor], &Proof)]) -> Vec<Result<Report>> {
+        claims.par_iter().map(|(inputs, proof)| self.verify(inputs, proof)).collect()
+    }
+}
+
+impl Bound {
+    fn new(
+        outline: Outline,
+        operations: Vec<OperationVerifier>,
+        cut: CutGraph,
+        device: &Device,
+    ) -> Result<Self> {
+        let plan = Plan::new(&outline.name, &cut.proto)?;
+        let device = device.clone();
+        let (plan_inputs, plan_outputs) = (cut.inputs, cut.outputs);
+        Ok(Self { outline, operations, plan, plan_inputs, plan_outputs, device })
+    }
+
+    /// The same for the same model at other shapes, with the same secret vectors.
+    fn at(&self, model: &CompiledModel) -> Result<Self> {
+        let operations = self.operations.iter().zip(model.proved());
+        let operations = operations.map(|(verifier, compiled)| verifier.at(compiled.clone()));
+        let operations = operations.collect::<Result<_>>()?;
+        Self::new(model.outline().clone(), operations, cut_graph(model)?, &self.device)
+    }
+
+    fn inspect(&self, ordered: &[&NamedTensor], proof: &Proof) -> Result<Report> {
+        self.check_form(ordered, proof)?;
         let given: HashMap<&str, &NamedTensor> = ordered
-            .into_iter()
+            .iter()
+            .copied()
             .chain(&proof.transcript)
             .map(|tensor| (tensor.name.as_str(), tensor))
             .collect();
@@ -125,27 +182,36 @@ impl Verifier {
         let recomputed: HashMap<&str, _> =
             self.plan_outputs.iter().map(String::as_str).zip(results.iter()).collect();
 
-        let mut verdicts = HashMap::new();
-        for (verifier, vector) in self.operations.iter().zip(&proof.operations) {
+        let claimed: HashMap<&str, &NamedTensor> = proof
+            .outputs
+            .iter()
+            .chain(&proof.transcript)
+            .map(|tensor| (tensor.name.as_str(), tensor))
+            .collect();
+        let judge = |verifier: &OperationVerifier, vector: &OperationProof| {
             let operation = &verifier.compiled().operation;
-            let sample = |name: &str| -> Result<CandleTensor> {
-                let tensor = recomputed.get(name).ok_or_else(|| Error::Operation {
-                    operation: name.to_owned(),
-                    reason: "the plan did not compute it".into(),
-                })?;
-                to_sample(name, tensor, &self.device)
+            let value = |name: &String| {
+                recomputed.get(name.as_str()).map(|tensor| tensor.as_ref()).ok_or_else(|| {
+                    Error::Operation {
+                        operation: name.clone(),
+                        reason: "the plan did not compute it".into(),
+                    }
+                })
             };
-            let x =
-                operation.inputs().iter().map(|name| sample(name)).collect::<Result<Vec<_>>>()?;
-            let claimed = proof
-                .transcript
-                .iter()
-                .chain(&proof.outputs)
-                .find(|tensor| tensor.name == operation.output())
-                .ok_or_else(|| Error::MissingInput { input: operation.output().to_owned() })?;
-            let verdict = verdict(verifier, &x, claimed, &vector.vector, &self.device)?;
-            verdicts.insert(operation.output(), (checked_by(verifier), verdict));
-        }
+            let x = operation.inputs().iter().map(value).collect::<Result<Vec<_>>>()?;
+            let name = operation.output();
+            let claimed = claimed
+                .get(name)
+                .ok_or_else(|| Error::MissingInput { input: name.to_owned() })?;
+            verdict(verifier, &x, claimed, &vector.vector, &self.device)
+        };
+        let verdicts = self.operations.par_iter().zip(&proof.operations);
+        let verdicts = verdicts.map(|(verifier, vector)| judge(verifier, vector));
+        let verdicts = verdicts.collect::<Result<Vec<_>>>()?;
+        let verdicts = self.operations.iter().zip(verdicts).map(|(verifier, verdict)| {
+            (verifier.compiled().operation.output(), (checked_by(verifier), verdict))
+        });
+        let verdicts: HashMap<&str, _> = verdicts.collect();
 
         let mut operations = vec![];
         for node in &self.outline.nodes {
@@ -188,12 +254,7 @@ impl Verifier {
     /// Everything about a proof that can be wrong before any arithmetic.
     fn check_form(&self, inputs: &[&NamedTensor], proof: &Proof) -> Result<()> {
         let outline = &self.outline;
-        if proof.model != outline.digest {
-            return Err(Error::OtherModel {
-                got: proof.model.to_string(),
-                expected: outline.digest.to_string(),
-            });
-        }
+        outline.of_this_model(proof)?;
         let damaged = |reason: String| Err(Error::DamagedProof(reason));
         for (info, (name, shape)) in inputs.iter().zip(&proof.inputs) {
             if info.name != *name || info.shape != *shape {

@@ -4,11 +4,12 @@ use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
+use crate::kernels::{LANES, Lanes, signed_sums};
 use crate::operations::linear::sample_scale;
 use crate::{Error, Result};
 
 /// Buckets of the signed sketch of the input, and of the output.
-pub const BUCKETS: usize = 64;
+pub const BUCKETS: usize = LANES;
 /// Signs repeat after this many elements, times the sign of the block.
 const PERIOD: usize = 4096;
 
@@ -102,6 +103,14 @@ impl Fold {
     /// # Errors
     /// [`Error::Shape`] when it has another number of elements.
     pub fn apply_plain(&self, x: &[f32]) -> Result<[f32; BUCKETS]> {
+        Ok(self.apply_with_squares(x)?.0)
+    }
+
+    /// The fold of one sample, and the sum of its squares: finite if and only if every element is.
+    ///
+    /// # Errors
+    /// As [`Fold::apply_plain`].
+    pub fn apply_with_squares(&self, x: &[f32]) -> Result<([f32; BUCKETS], f64)> {
         if x.len() != self.len {
             return Err(Error::Shape {
                 tensor: "input or output of a proof generator".into(),
@@ -112,41 +121,22 @@ impl Fold {
         // Squares of f32 overflow and vanish where the numbers themselves do not. That is rare, and
         // looking for the largest element first costs as much as all the rest.
         let (mut sums, mut squares) = self.sums(x, 1.);
+        let mut scale = 1.;
         if !(1e-20..1e30).contains(&squares) {
-            let scale = 1. / (largest(x) + f32::MIN_POSITIVE);
+            scale = 1. / (largest(x) + f32::MIN_POSITIVE);
             (sums, squares) = self.sums(x, scale);
         }
         let mean = squares / self.len.max(1) as f64;
         let norm = (mean.sqrt() * self.norm() + NORM_FLOOR) as f32;
-        Ok(sums.map(|sum| sum / norm))
+        Ok((sums.map(|sum| sum / norm), squares / f64::from(scale).powi(2)))
     }
 
     /// The sum of each bucket and (in f64: a lane of many equal elements would round one way) the sum
     /// of all squares, of the elements times `scale`.
-    fn sums(&self, x: &[f32], scale: f32) -> ([f32; BUCKETS], f64) {
-        // One lane per bucket, so that the compiler can work on several elements at a time.
+    fn sums(&self, x: &[f32], scale: f32) -> (Lanes, f64) {
         let (mut sums, mut total) = ([0f32; BUCKETS], 0f64);
         for (block, sign) in x.chunks(self.period).zip(&self.block_signs) {
-            let (mut block_sums, mut squares) = ([0f32; BUCKETS], [0f32; BUCKETS]);
-            let mut add = |row: &[f32; BUCKETS], signs: &[f32]| {
-                for (((value, sign), sum), square) in
-                    row.iter().zip(signs).zip(&mut block_sums).zip(&mut squares)
-                {
-                    let value = value * scale;
-                    *square += value * value;
-                    *sum += value * sign;
-                }
-            };
-            let signs = self.element_signs.chunks_exact(BUCKETS);
-            let (rows, rest) = block.as_chunks::<BUCKETS>();
-            for (row, signs) in rows.iter().zip(signs.clone()) {
-                add(row, signs);
-            }
-            if let Some(signs) = signs.clone().nth(rows.len()) {
-                let mut row = [0.; BUCKETS];
-                row[..rest.len()].copy_from_slice(rest);
-                add(&row, signs);
-            }
+            let (block_sums, squares) = signed_sums(block, &self.element_signs, scale);
             sums.iter_mut().zip(block_sums).for_each(|(sum, block)| *sum += sign * block);
             total += squares.iter().map(|square| f64::from(*square)).sum::<f64>();
         }

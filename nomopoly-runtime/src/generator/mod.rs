@@ -30,6 +30,7 @@ pub struct Generator {
     pub weights_2: Tensor,
     pub fold_x: Fold,
     pub fold_y: Fold,
+    seed: [u8; 32],
     plain: Plain,
 }
 
@@ -105,7 +106,18 @@ impl Generator {
             bias_1: plain(&bias_1)?,
             weights_2: plain(&weights_2)?,
         };
-        Ok(Self { weights_1, bias_1, weights_2, fold_x, fold_y, plain })
+        Ok(Self { weights_1, bias_1, weights_2, fold_x, fold_y, seed, plain })
+    }
+
+    /// The same generator for inputs and outputs of other sizes.
+    ///
+    /// # Errors
+    /// When the device cannot hold the signs.
+    pub fn at(&self, x_len: usize, y_len: usize) -> Result<Self> {
+        let device = self.weights_1.device().clone();
+        let fold_x = Fold::new(x_len, derive(&self.seed, "signs of x"), &device)?;
+        let fold_y = Fold::new(y_len, derive(&self.seed, "signs of y"), &device)?;
+        Ok(Self { fold_x, fold_y, ..self.clone() })
     }
 
     /// Length of a proof vector.
@@ -137,11 +149,25 @@ impl Generator {
     /// # Errors
     /// [`Error::Shape`] when the inputs or the output have another number of elements.
     pub fn proof_of(&self, inputs: &[&[f32]], output: &[f32]) -> Result<Vec<f32>> {
+        Ok(self.proof_with_squares(inputs, output)?.0)
+    }
+
+    /// As [`Generator::proof_of`], and the sum of the squared elements of the output, which is finite
+    /// if and only if each of them is.
+    ///
+    /// # Errors
+    /// As [`Generator::proof_of`].
+    pub fn proof_with_squares(
+        &self,
+        inputs: &[&[f32]],
+        output: &[f32],
+    ) -> Result<(Vec<f32>, f64)> {
         let inputs = match inputs {
             [input] => Cow::Borrowed(*input),
             several => Cow::Owned(several.concat()),
         };
-        let (x, y) = (self.fold_x.apply_plain(&inputs)?, self.fold_y.apply_plain(output)?);
+        let x = self.fold_x.apply_plain(&inputs)?;
+        let (y, squares) = self.fold_y.apply_with_squares(output)?;
         let mut hidden = self.plain.bias_1.clone();
         for (value, row) in x.iter().chain(&y).zip(self.plain.weights_1.chunks_exact(HIDDEN)) {
             hidden.iter_mut().zip(row).for_each(|(sum, weight)| *sum += value * weight);
@@ -153,7 +179,7 @@ impl Generator {
             proof.iter_mut().zip(row).for_each(|(sum, weight)| *sum += value * weight);
         }
         proof.iter_mut().for_each(|sum| *sum = sum.tanh());
-        Ok(proof)
+        Ok((proof, squares))
     }
 
     /// Rounding unit of a proof element. Two runtimes that fold the same tensors differ by

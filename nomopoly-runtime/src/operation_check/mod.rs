@@ -9,9 +9,12 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::artefact::{Artefact, Network};
 use crate::key::VerifierKey;
+use crate::onnx::Graph;
 use crate::operations::Operation;
-use crate::operations::linear::Contracted;
-use crate::residual::{FEATURES, FeatureVector, Prepared, features, proof_residual};
+use crate::operations::linear::{Contracted, PlainSketch};
+use crate::residual::{
+    FEATURES, FeatureVector, MEAN_SQUARE_FLOOR, Prepared, features, proof_residual,
+};
 use crate::{Error, Result};
 
 mod parts;
@@ -54,12 +57,25 @@ impl CompiledOperation {
         generator.proof(&generator.fold_inputs(inputs)?, output)
     }
 
-    /// The proof vector of one inference in plain memory.
+    /// The same compiled operation of the same model bound to other shapes: weights, head and the
+    /// generator's weights are shared.
     ///
     /// # Errors
-    /// When a shape does not fit.
-    pub fn prove_one(&self, inputs: &[&[f32]], output: &[f32]) -> Result<Vec<f32>> {
-        self.artefact.generator.proof_of(inputs, output)
+    /// [`Error::Operation`] when it has another form there, or the baseline perceptron judges it,
+    /// which takes one shape.
+    pub(crate) fn at(&self, graph: &Graph) -> Result<Self> {
+        if matches!(self.artefact.network, Network::Mlp(_)) {
+            return Err(Error::Operation {
+                operation: self.operation.output().to_owned(),
+                reason: "the baseline perceptron judges the shapes it was compiled for, no others"
+                    .into(),
+            });
+        }
+        let operation = self.operation.at(graph)?;
+        let spec = operation.spec();
+        let generator = self.artefact.generator.at(spec.inputs_len(), spec.output_len())?;
+        let artefact = Artefact { generator, ..self.artefact.as_ref().clone() };
+        Ok(Self { operation: Arc::new(operation), artefact: Arc::new(artefact) })
     }
 
     /// Whether the output is revealed in a transcript rather than recomputed by the verifier.
@@ -95,6 +111,8 @@ impl Verdict {
 pub struct OperationVerifier {
     compiled: CompiledOperation,
     contracted: Option<Contracted>,
+    /// The sketch in the CPU's memory, where there is one.
+    plain: Option<Arc<dyn PlainSketch>>,
     /// Smallest certified deviation of an input whose spread is 1; the deviation is proportional
     /// to the spread.
     certified_per_spread: f64,
@@ -126,7 +144,7 @@ impl OperationVerifier {
                 secret_vectors(key, &header.id, linear.features(), header.sketches, device)?;
             contracted = Some(linear.contract(&vectors)?);
         }
-        Ok(Self::assemble(compiled, contracted))
+        Self::assemble(compiled, contracted)
     }
 
     /// The same verifiers with another key: all of them or none.
@@ -134,12 +152,21 @@ impl OperationVerifier {
         all.iter().map(|verifier| Self::new(verifier.compiled.clone(), key, device)).collect()
     }
 
+    /// The same verifier for the same operation at other shapes: the secret vectors are of features,
+    /// the contracted weights of features and inputs, and neither of positions.
+    pub(crate) fn at(&self, compiled: CompiledOperation) -> Result<Self> {
+        Self::assemble(compiled, self.contracted.clone())
+    }
+
     /// A verifier of a sketched operation whose weights someone else contracted.
-    pub(crate) fn with_contracted(compiled: CompiledOperation, contracted: Contracted) -> Self {
+    pub(crate) fn with_contracted(
+        compiled: CompiledOperation,
+        contracted: Contracted,
+    ) -> Result<Self> {
         Self::assemble(compiled, Some(contracted))
     }
 
-    fn assemble(compiled: CompiledOperation, contracted: Option<Contracted>) -> Self {
+    fn assemble(compiled: CompiledOperation, contracted: Option<Contracted>) -> Result<Self> {
         let header = &compiled.artefact.header;
         let certified_per_spread = match &compiled.artefact.network {
             Network::Residual(head) => crate::certificate::deviation_at(
@@ -150,7 +177,11 @@ impl OperationVerifier {
             ),
             Network::Mlp(_) => f64::INFINITY,
         };
-        Self { compiled, contracted, certified_per_spread }
+        let plain = match (compiled.operation.linear(), &contracted) {
+            (Some(linear), Some(contracted)) => linear.plain(contracted)?.map(Arc::from),
+            _ => None,
+        };
+        Ok(Self { compiled, contracted, plain, certified_per_spread })
     }
 
     pub fn compiled(&self) -> &CompiledOperation {
@@ -243,6 +274,56 @@ impl OperationVerifier {
                 }
             })
             .collect())
+    }
+
+    /// As [`OperationVerifier::verify`] for one sample in the CPU's memory, without copying it:
+    /// inputs, claimed output and proof vector, each row-major and of the operation's sizes. `None`
+    /// where this takes tensors: operations that are not sketched, other devices, rare forms.
+    ///
+    /// # Errors
+    /// When a size does not fit.
+    pub fn verify_plain(
+        &self,
+        inputs: &[&[f32]],
+        output: &[f32],
+        proof: &[f32],
+    ) -> Result<Option<Verdict>> {
+        let Artefact { generator, network, .. } = self.compiled.artefact.as_ref();
+        let (Network::Residual(head), Some(sketch)) = (network, &self.plain) else {
+            return Ok(None);
+        };
+        // The generator checks the sizes.
+        let (expected, output_squares) = generator.proof_with_squares(inputs, output)?;
+        let sums = sketch.look(inputs[0], output);
+        let (mut largest, mut squares) = (0f32, 0f64);
+        for (claimed, expected) in proof.iter().zip(&expected) {
+            let residual = (claimed - expected).abs() / generator.proof_unit() as f32;
+            largest = largest.max(residual);
+            squares += f64::from(residual) * f64::from(residual);
+        }
+        let rms = |squares: f64, count: usize| {
+            ((squares / count.max(1) as f64 + MEAN_SQUARE_FLOOR).sqrt() as f32).ln_1p()
+        };
+        let features: FeatureVector = [
+            sums.largest.ln_1p(),
+            rms(sums.squares, sums.count),
+            largest.ln_1p(),
+            rms(squares, expected.len()),
+        ];
+        // A maximum skips NaN, a sum does not.
+        let finite = (sums.squares + squares + output_squares).is_finite();
+        let fits = proof.len() == expected.len();
+        let certified = self.certified_per_spread * (sums.unit_squares / output_squares).sqrt();
+        Ok(Some(Verdict {
+            score: if finite && fits { head.score(&features) } else { 0. },
+            residual: Some(f64::from(sums.largest)),
+            proof_residual: Some(f64::from(largest)),
+            certified_deviation: Some(if certified.is_finite() {
+                certified
+            } else {
+                f64::INFINITY
+            }),
+        }))
     }
 
     /// Judges some parts of one sample's output by their sketch alone. `output` is `[1, ...]` with

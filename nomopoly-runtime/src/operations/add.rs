@@ -7,7 +7,7 @@ use candle_core::Tensor;
 
 use super::linear::EPSILON;
 use super::node::{NodeView, Parsed, Refusal};
-use super::{Body, Replayed};
+use super::{Body, Part, Replayed};
 use crate::Result;
 
 struct Add {
@@ -71,5 +71,14 @@ impl Replayed for Add {
 
     fn cost(&self) -> u64 {
         self.elements
+    }
+
+    fn on_part(&self, output_shape: &[usize]) -> Result<Box<dyn Replayed>> {
+        let elements = output_shape.iter().product::<usize>() as u64;
+        Ok(Box::new(Self { constant: None, shapes: vec![output_shape.to_vec(); 2], elements }))
+    }
+
+    fn part(&self) -> Part {
+        Part::Elements
     }
 }

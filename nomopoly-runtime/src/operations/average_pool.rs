@@ -8,7 +8,7 @@ use nomopoly_manifest::Attribute;
 use super::linear::EPSILON;
 use super::node::{NodeView, Parsed, Refusal, window_attributes};
 use super::window::{Taps, Window};
-use super::{Body, Replayed};
+use super::{Body, Part, Replayed};
 use crate::Result;
 
 struct AveragePool {
@@ -82,5 +82,19 @@ impl Replayed for AveragePool {
 
     fn cost(&self) -> u64 {
         (self.shape[0] * self.shape[1] * self.window.taps() * self.window.positions()) as u64
+    }
+
+    fn on_part(&self, output_shape: &[usize]) -> Result<Box<dyn Replayed>> {
+        let shape = output_shape.to_vec();
+        Ok(Box::new(AveragePool {
+            window: self.window.clone(),
+            taps: self.taps.clone(),
+            counts: self.counts.clone(),
+            shape,
+        }))
+    }
+
+    fn part(&self) -> Part {
+        Part::Channels
     }
 }

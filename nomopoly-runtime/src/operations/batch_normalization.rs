@@ -10,7 +10,7 @@ use nomopoly_manifest::Attribute;
 
 use super::linear::EPSILON;
 use super::node::{NodeView, Parsed, Refusal};
-use super::{Body, Replayed};
+use super::{Body, Part, Replayed};
 use crate::Result;
 
 /// y = scale (x - mean) + bias by channel, scale = weight / sqrt(variance + epsilon).
@@ -84,5 +84,14 @@ impl Replayed for BatchNormalization {
 
     fn cost(&self) -> u64 {
         self.shape.iter().product::<usize>() as u64
+    }
+
+    fn on_part(&self, output_shape: &[usize]) -> Result<Box<dyn Replayed>> {
+        let [scale, mean, bias] = [&self.scale, &self.mean, &self.bias].map(Clone::clone);
+        Ok(Box::new(Self { scale, mean, bias, shape: output_shape.to_vec() }))
+    }
+
+    fn part(&self) -> Part {
+        Part::Positions
     }
 }

@@ -1,4 +1,4 @@
-//! MatMul with a constant right operand, as numpy.matmul.
+//! MatMul with a constant right operand, as numpy.matmul, and the bias behind it.
 //! <https://onnx.ai/onnx/operators/onnx__MatMul.html>
 //!
 //! Opsets 1, 9 and 13 differ in element types only.
@@ -9,9 +9,11 @@ use super::Body;
 use super::linear::Matrix;
 use super::node::{NodeView, Parsed, Refusal};
 
-pub(super) fn parse(node: &NodeView) -> Result<Parsed, Refusal> {
+/// `bias` names a constant vector of one value per column that is added to the product.
+pub(super) fn parse(node: &NodeView, bias: Option<&str>) -> Result<Parsed, Refusal> {
     let weights = node.weights(1, "the right operand")?;
-    let constants = vec![weights.clone()];
+    let bias = bias.map(|name| node.constant_named(name, "the bias")).transpose()?;
+    let constants = std::iter::once(weights.clone()).chain(bias.clone()).collect();
     let a = node.shape(0);
     let refuse = || Refusal(format!("operands {a:?} and {:?} do not fit", weights.dims()));
     if a.is_empty() || weights.rank() == 0 {
@@ -48,7 +50,8 @@ pub(super) fn parse(node: &NodeView) -> Result<Parsed, Refusal> {
     // Batched right operands keep a leading dimension for the samples to broadcast over.
     let (x_shape, w) =
         if w_rank > 2 { (x_batch, w.reshape(w_batch)?.unsqueeze(0)?) } else { (x_shape, w) };
-    let matrix = Matrix::new(w, None, x_shape, y_shape, node.output_shape().to_vec(), false)?;
+    let bias = bias.map(|bias| bias.reshape((1, ()))).transpose()?;
+    let matrix = Matrix::new(w, bias, x_shape, y_shape, node.output_shape().to_vec(), false)?;
     let body = Body::Linear(Box::new(matrix));
     Ok(Parsed { attributes: BTreeMap::new(), varying: vec![0], constants, body })
 }

@@ -7,7 +7,7 @@ use nomopoly_manifest::Attribute;
 
 use super::node::{NodeView, Parsed, Refusal, window_attributes};
 use super::window::{Taps, Window};
-use super::{Body, Replayed, copy_unit};
+use super::{Body, Part, Replayed, copy_unit};
 use crate::Result;
 
 struct MaxPool {
@@ -51,5 +51,14 @@ impl Replayed for MaxPool {
 
     fn cost(&self) -> u64 {
         (self.shape[0] * self.shape[1] * self.window.taps() * self.window.positions()) as u64
+    }
+
+    fn on_part(&self, output_shape: &[usize]) -> Result<Box<dyn Replayed>> {
+        let shape = output_shape.to_vec();
+        Ok(Box::new(MaxPool { window: self.window.clone(), taps: self.taps.clone(), shape }))
+    }
+
+    fn part(&self) -> Part {
+        Part::Channels
     }
 }

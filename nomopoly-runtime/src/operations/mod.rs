@@ -7,6 +7,7 @@
 mod add;
 mod average_pool;
 mod batch_normalization;
+mod bias;
 mod conv;
 mod flatten;
 mod gemm;
@@ -24,7 +25,7 @@ use tract_onnx::pb;
 
 use linear::EPSILON;
 pub use linear::Linear;
-use node::{NodeView, Parsed};
+use node::{Constants, NodeView, Parsed};
 
 use crate::onnx::Graph;
 use crate::{Error, Result};
@@ -38,6 +39,23 @@ pub trait Replayed: Send + Sync {
     fn unit(&self, inputs: &[Tensor], output: &Tensor) -> Result<Tensor>;
     /// Multiply-accumulates (or comparisons) of one sample.
     fn cost(&self) -> u64;
+    /// The same on a part of the elements, whose output has this shape: the whole window's reach in
+    /// each channel, any positions of each channel, or any elements, as [`Part`] says.
+    fn on_part(&self, output_shape: &[usize]) -> Result<Box<dyn Replayed>>;
+    /// What parts it can be computed on.
+    fn part(&self) -> Part;
+}
+
+/// Parts of its inputs that a replayed operation can be computed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Any elements of the output with those of each input that they come from; a constant operand
+    /// is given as one more input.
+    Elements,
+    /// Any positions, the same in every channel.
+    Positions,
+    /// Any channels, each whole.
+    Channels,
 }
 
 /// How an operation computes.
@@ -52,6 +70,10 @@ pub struct Operation {
     constants: Vec<Tensor>,
     varying: Vec<String>,
     output: String,
+    /// Name of the initialiser or constant that holds the weights of a linear operation.
+    weights: Option<String>,
+    /// The constants by their names in the model.
+    named: Constants,
     body: Body,
 }
 
@@ -66,7 +88,8 @@ impl std::fmt::Debug for Operation {
 pub struct NoArtefact(pub String);
 
 impl Operation {
-    /// The operation of a node.
+    /// The operation of a node. The bias that exporters add behind a MatMul is a part of it: the node
+    /// of that Add has the operation of both, and the node of the product has none.
     ///
     /// # Errors
     /// The outer error when tensor arithmetic fails; the inner one when the node is of a kind, or
@@ -76,13 +99,54 @@ impl Operation {
         node: &pb::NodeProto,
         device: &Device,
     ) -> Result<Result<Self, NoArtefact>> {
+        Self::parse(graph, node, device, &Constants::new())
+    }
+
+    /// The same operation of the same model bound to other shapes. It shares the constants.
+    ///
+    /// # Errors
+    /// When the operation has another form there.
+    pub fn at(&self, graph: &Graph) -> Result<Self> {
+        let wrong = |reason: String| Error::Operation { operation: self.output.clone(), reason };
+        let node = graph.nodes().iter().find(|node| node.output.first() == Some(&self.output));
+        let node = node.ok_or_else(|| wrong("the model has no such node".into()))?;
+        let device = self.constants.first().map_or(Device::Cpu, |c| c.device().clone());
+        let operation = Self::parse(graph, node, &device, &self.named)?;
+        let operation = operation.map_err(|reason| {
+            wrong(format!("it has no artefact at these shapes: {}", reason.0))
+        })?;
+        if operation.spec.kind != self.spec.kind
+            || operation.varying != self.varying
+            || operation.constants.len() != self.constants.len()
+        {
+            return Err(wrong("it is another operation at these shapes".into()));
+        }
+        Ok(operation)
+    }
+
+    fn parse(
+        graph: &Graph,
+        node: &pb::NodeProto,
+        device: &Device,
+        known: &Constants,
+    ) -> Result<Result<Self, NoArtefact>> {
+        let output = match node.output.first().filter(|name| !name.is_empty()) {
+            Some(output) => output.clone(),
+            None => return Ok(Err(NoArtefact("the node has no output".into()))),
+        };
+        if let Some(add) = bias::of(graph, node) {
+            let add = &add.output[0];
+            return Ok(Err(NoArtefact(format!("checked with its bias, as `{add}`"))));
+        }
+        let biased = bias::product_of(graph, node);
+        let node = biased.map_or(node, |(product, _)| product);
         let Some(kind) = OperationKind::from_op_type(&node.op_type) else {
             return Ok(Err(NoArtefact(format!("{} has no artefact", node.op_type))));
         };
         if !matches!(node.domain.as_str(), "" | "ai.onnx") {
             return Ok(Err(NoArtefact(format!("domain {} is not ONNX's own", node.domain))));
         }
-        let view = match NodeView::new(graph, node, device) {
+        let view = match NodeView::new(graph, node, device, known) {
             Ok(view) => view,
             Err(refusal) => return Ok(Err(NoArtefact(refusal.0))),
         };
@@ -93,7 +157,7 @@ impl Operation {
             OperationKind::Conv => conv::parse(&view),
             OperationKind::Flatten => flatten::parse(&view),
             OperationKind::Gemm => gemm::parse(&view),
-            OperationKind::MatMul => matmul::parse(&view),
+            OperationKind::MatMul => matmul::parse(&view, biased.map(|(_, bias)| bias)),
             OperationKind::MaxPool => max_pool::parse(&view),
             OperationKind::Relu => relu::parse(&view),
             OperationKind::Reshape => reshape::parse(&view),
@@ -112,13 +176,44 @@ impl Operation {
         if spec.inputs_len() == 0 || spec.output_len() == 0 {
             return Ok(Err(NoArtefact("an input or the output has no elements".into())));
         }
+        let weights = matches!(body, Body::Linear(_)).then(|| node.input.get(1).cloned()).flatten();
         Ok(Ok(Self {
             spec,
             constants,
             varying: varying.iter().map(|&i| node.input[i].clone()).collect(),
-            output: view.output_name().to_owned(),
+            output,
+            weights,
+            named: view.into_constants(),
             body,
         }))
+    }
+
+    /// The operation that this node is a part of, by its output, where that is another node's.
+    pub fn absorbed_by<'a>(graph: &'a Graph, node: &pb::NodeProto) -> Option<&'a str> {
+        bias::of(graph, node).map(|add| add.output[0].as_str())
+    }
+
+    /// The ONNX `op_type` that a node is known by: a bias by that of the product before it.
+    pub fn kind_of<'a>(graph: &'a Graph, node: &'a pb::NodeProto) -> &'a str {
+        &bias::product_of(graph, node).map_or(node, |(product, _)| product).op_type
+    }
+
+    /// The operation on parts of its inputs, for training: `body` computes on `input_shapes`.
+    pub fn on_part(
+        &self,
+        input_shapes: Vec<Vec<usize>>,
+        output_shape: Vec<usize>,
+        body: Body,
+    ) -> Self {
+        Self {
+            spec: OperationSpec { input_shapes, output_shape, ..self.spec.clone() },
+            constants: self.constants.clone(),
+            varying: self.varying.clone(),
+            output: self.output.clone(),
+            weights: self.weights.clone(),
+            named: Constants::new(),
+            body,
+        }
     }
 
     /// A linear operation without its weights, for a verifier that does not hold them.
@@ -128,7 +223,8 @@ impl Operation {
         output: String,
         linear: Box<dyn Linear>,
     ) -> Self {
-        Self { spec, constants: vec![], varying, output, body: Body::Linear(linear) }
+        let (constants, named, body) = (vec![], Constants::new(), Body::Linear(linear));
+        Self { spec, constants, varying, output, weights: None, named, body }
     }
 
     pub fn spec(&self) -> &OperationSpec {
@@ -143,6 +239,11 @@ impl Operation {
     /// Names of the node's varying inputs.
     pub fn inputs(&self) -> &[String] {
         &self.varying
+    }
+
+    /// Name of the constant that holds the weights of a linear operation in its model.
+    pub fn weights_name(&self) -> Option<&str> {
+        self.weights.as_deref()
     }
 
     /// Name of the node's output: the operation's name within its model.

@@ -1,6 +1,7 @@
 //! Reading an ONNX node: attributes, shapes and constant inputs.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{Device, Tensor};
 use nomopoly_manifest::Attribute;
@@ -43,13 +44,20 @@ pub(super) struct NodeView<'a> {
     pub device: &'a Device,
     shapes: Vec<Vec<usize>>,
     output_shape: Vec<usize>,
+    /// Constants that were read before, at other shapes.
+    known: &'a Constants,
+    read: RefCell<Constants>,
 }
+
+/// Constants of a graph by name, as the operation computes with them.
+pub(super) type Constants = HashMap<String, Tensor>;
 
 impl<'a> NodeView<'a> {
     pub fn new(
         graph: &'a Graph,
         node: &'a pb::NodeProto,
         device: &'a Device,
+        known: &'a Constants,
     ) -> Result<Self, Refusal> {
         let shape_of = |name: &str| -> Result<Vec<usize>, Refusal> {
             let value = graph
@@ -69,11 +77,13 @@ impl<'a> NodeView<'a> {
             return Err(Refusal("element type is not f32".into()));
         }
         let output_shape = shape_of(output)?;
-        Ok(Self { graph, node, device, shapes, output_shape })
+        let read = RefCell::default();
+        Ok(Self { graph, node, device, shapes, output_shape, known, read })
     }
 
-    pub fn output_name(&self) -> &str {
-        &self.node.output[0]
+    /// The constants that were read.
+    pub fn into_constants(self) -> Constants {
+        self.read.into_inner()
     }
 
     pub fn output_shape(&self) -> &[usize] {
@@ -104,19 +114,24 @@ impl<'a> NodeView<'a> {
         self.graph.value(name)?.constant.as_deref()
     }
 
+    /// A constant of the graph as f32.
+    pub fn constant_named(&self, name: &str, what: &str) -> Result<Tensor, Refusal> {
+        let tensor = match self.known.get(name) {
+            Some(known) => known.clone(),
+            None => {
+                let constant = self.graph.value(name).and_then(|value| value.constant.as_deref());
+                let absent = || Refusal(format!("{what} is not constant"));
+                floats(constant.ok_or_else(absent)?, what, self.device)?
+            }
+        };
+        self.read.borrow_mut().insert(name.to_owned(), tensor.clone());
+        Ok(tensor)
+    }
+
     /// The constant input `index` as f32.
     pub fn weights(&self, index: usize, what: &str) -> Result<Tensor, Refusal> {
-        let tensor = self
-            .constant_tensor(index)
-            .ok_or_else(|| Refusal(format!("{what} is not constant")))?;
-        let view = tensor
-            .to_plain_array_view::<f32>()
-            .map_err(|_| Refusal(format!("{what} is {:?}, not f32", tensor.datum_type())))?;
-        let values: Vec<f32> = view.iter().copied().collect();
-        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-            return Err(Refusal(format!("{what} holds {value}")));
-        }
-        Ok(Tensor::from_vec(values, tensor.shape(), self.device)?)
+        let name = self.node.input.get(index).map_or("", String::as_str);
+        self.constant_named(name, what)
     }
 
     /// An optional constant input as f32.
@@ -198,6 +213,21 @@ impl<'a> NodeView<'a> {
         }
         Ok(window)
     }
+}
+
+fn floats(
+    tensor: &tract_onnx::prelude::Tensor,
+    what: &str,
+    device: &Device,
+) -> Result<Tensor, Refusal> {
+    let view = tensor
+        .to_plain_array_view::<f32>()
+        .map_err(|_| Refusal(format!("{what} is {:?}, not f32", tensor.datum_type())))?;
+    let values: Vec<f32> = view.iter().copied().collect();
+    if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+        return Err(Refusal(format!("{what} holds {value}")));
+    }
+    Ok(Tensor::from_vec(values, tensor.shape(), device)?)
 }
 
 /// Attribute map of a window in canonical form.

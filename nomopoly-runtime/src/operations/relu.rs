@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use super::node::{NodeView, Parsed, Refusal};
-use super::{Body, Replayed, copy_unit};
+use super::{Body, Part, Replayed, copy_unit};
 use crate::Result;
 
 struct Relu {
@@ -32,5 +32,13 @@ impl Replayed for Relu {
 
     fn cost(&self) -> u64 {
         self.elements
+    }
+
+    fn on_part(&self, output_shape: &[usize]) -> Result<Box<dyn Replayed>> {
+        Ok(Box::new(Self { elements: output_shape.iter().product::<usize>() as u64 }))
+    }
+
+    fn part(&self) -> Part {
+        Part::Elements
     }
 }

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use nomopoly_manifest::Attribute;
 
 use super::node::{NodeView, Parsed, Refusal};
-use super::{Body, Replayed, copy_unit};
+use super::{Body, Part, Replayed, copy_unit};
 use crate::Result;
 
 /// Copies the elements in order into another shape.
@@ -50,5 +50,13 @@ impl Replayed for Copy {
 
     fn cost(&self) -> u64 {
         self.shape.iter().product::<usize>() as u64
+    }
+
+    fn on_part(&self, output_shape: &[usize]) -> Result<Box<dyn Replayed>> {
+        Ok(Box::new(Self::new(output_shape)))
+    }
+
+    fn part(&self) -> Part {
+        Part::Elements
     }
 }

@@ -202,7 +202,7 @@ impl ReceiptVerifier {
         opening: &Opening,
     ) -> Result<Report> {
         self.check_receipt(receipt)?;
-        let inputs = self.outline.order_inputs(inputs)?;
+        let inputs = self.outline.inputs_as_compiled(inputs)?;
         let wrong = |reason: &str| Err(Error::Opening(reason.to_owned()));
         if receipt.inputs != digest_of(inputs.iter().copied()) {
             return wrong("the receipt is of other inputs");
@@ -321,11 +321,11 @@ impl ReceiptVerifier {
         let verifier = &self.operations[asked.index as usize];
         let operation = &verifier.compiled().operation;
         let values = self.run(&self.segments[asked.index as usize], given)?;
-        let sample = |name: &String| {
+        let value = |name: &String| -> Result<&TractTensor> {
             let value = values.get(name).ok_or_else(|| Error::MissingInput { input: name.clone() });
-            to_sample(name, value?, &self.device)
+            Ok(value?)
         };
-        let x = operation.inputs().iter().map(sample).collect::<Result<Vec<_>>>()?;
+        let x = operation.inputs().iter().map(value).collect::<Result<Vec<_>>>()?;
         let verdict = match (&opened.output, &opened.vector) {
             (OpenedOutput::Whole(output), OpenedVector::Shown(vector)) => {
                 verdict(verifier, &x, output, vector, &self.device)?
@@ -338,7 +338,9 @@ impl ReceiptVerifier {
                 let y = CandleTensor::from_vec(elements, shape, &self.device)?;
                 let range = |part: &Part| (part.first as usize, part.count as usize);
                 let parts: Vec<_> = asked.parts.iter().map(range).collect();
-                verifier.judge_parts(&x, &y, &parts)?
+                let named = operation.inputs().iter().zip(&x);
+                let x = named.map(|(name, x)| to_sample(name, x, &self.device));
+                verifier.judge_parts(&x.collect::<Result<Vec<_>>>()?, &y, &parts)?
             }
             // It was refused before.
             (OpenedOutput::Whole(_), OpenedVector::Hidden(_)) => {

@@ -29,6 +29,6 @@ pub use operation::{OperationIndex, ProvedOperation, VerifiedOperation};
 pub use proven::Proven;
 pub use prover::Prover;
 pub use receipts::ReceiptVerifier;
-pub use shape::{Batch, D, Dimension, Shape};
+pub use shape::{Batch, D, Dimension, Open, Shape};
 pub use tensor::Tensor;
 pub use verifier::Verifier;

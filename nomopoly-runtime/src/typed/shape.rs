@@ -10,7 +10,12 @@ pub struct D<const N: usize>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch;
 
-/// [`D`] or [`Batch`].
+/// A dimension that the model leaves open and only the tensor knows: the length of a sequence, the
+/// side of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Open;
+
+/// [`D`], [`Batch`] or [`Open`].
 pub trait Dimension: fmt::Debug + Clone + Copy + PartialEq + Send + Sync + 'static {
     /// The number of elements, unless only the tensor knows it.
     const SIZE: Option<usize>;
@@ -21,6 +26,10 @@ impl<const N: usize> Dimension for D<N> {
 }
 
 impl Dimension for Batch {
+    const SIZE: Option<usize> = None;
+}
+
+impl Dimension for Open {
     const SIZE: Option<usize> = None;
 }
 

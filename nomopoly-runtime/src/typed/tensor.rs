@@ -10,7 +10,8 @@ use super::shape::{Batch, D, Shape};
 use crate::tensor::NamedTensor;
 use crate::{Error, Result};
 
-/// Elements in row-major order with a shape known at compile time, up to a [`Batch`] dimension.
+/// Elements in row-major order with a shape known at compile time, up to dimensions that the model
+/// leaves open ([`Batch`], [`super::Open`]).
 ///
 /// ```
 /// use nomopoly_runtime::{D, Tensor};
@@ -48,6 +49,30 @@ impl<T: Element, S: Shape> Tensor<T, S> {
             S::SIZES.iter().map(|size| size.unwrap_or(samples.max(1))).collect();
         let fits = shape.iter().product::<usize>() == values.len() && batches <= 1;
         if fits { Ok(Self::new(values, shape)) } else { Err(wrong(vec![values.len()], shape)) }
+    }
+
+    /// A tensor of this shape from elements in row-major order: for types with [`super::Open`]
+    /// dimensions, whose sizes do not follow from the number of elements.
+    ///
+    /// ```
+    /// use nomopoly_runtime::{Batch, Open, Tensor};
+    ///
+    /// let tokens = Tensor::<i64, (Batch, Open)>::from_shape_vec(&[1, 3], vec![101, 7592, 102])?;
+    /// assert_eq!(tokens.shape(), [1, 3]);
+    /// # Ok::<(), nomopoly_runtime::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the type has another shape, or the elements do not fill it.
+    pub fn from_shape_vec(shape: &[usize], values: Vec<T>) -> Result<Self> {
+        if !fits::<S>(shape) {
+            return Err(wrong(shape.to_vec(), expected::<S>(shape)));
+        }
+        let len = shape.iter().try_fold(1usize, |len, &d| len.checked_mul(d));
+        if len != Some(values.len()) || values.is_empty() {
+            return Err(wrong(vec![values.len()], shape.to_vec()));
+        }
+        Ok(Self::new(values, shape.to_vec()))
     }
 
     /// As [`Tensor::from_vec`], from a slice.

@@ -1,10 +1,14 @@
 //! Convolutions over any number of spatial axes.
 
+use std::sync::OnceLock;
+
 use candle_core::{DType, Tensor};
 
 use super::parts::{Array, Form, Weightless, unfit};
-use super::{Contracted, EPSILON, Linear, max_bias, sample_scale};
+use super::plain::{PlainSketch, Sums, Units, read, scale_for};
+use super::{Contracted, Cut, EPSILON, Linear, LinearPart, max_bias, sample_scale};
 use crate::Result;
+use crate::kernels::{Layout, Planes, Source, weighted_squares};
 use crate::operations::window::{Taps, Window};
 
 /// A grouped, strided, dilated, padded convolution with constant weights.
@@ -19,7 +23,10 @@ pub struct Convolution {
     energy: Tensor,
     groups: usize,
     window: Window,
-    taps: Taps,
+    /// The table for gathering on any device, made when it is first needed.
+    taps: OnceLock<Taps>,
+    /// How the CPU reads an image; absent for windows over more than two axes.
+    layout: Option<Layout>,
     /// Batch dimension of the operation's own input.
     images: usize,
     channels_in: usize,
@@ -37,7 +44,6 @@ impl Convolution {
     ) -> Result<Self> {
         let channels_out = weights.dim(0)?;
         let channels_in = weights.dim(1)? * groups;
-        let taps = Taps::new(&window, weights.device())?;
         let weights = weights.reshape((channels_out, channels_in / groups, window.taps()))?;
         let energy = energy(&weights, groups)?;
         Ok(Self {
@@ -46,8 +52,9 @@ impl Convolution {
             bias,
             energy,
             groups,
+            layout: Layout::new(&window),
             window,
-            taps,
+            taps: OnceLock::new(),
             images,
             channels_in,
             channels_out,
@@ -76,14 +83,23 @@ impl Convolution {
             weights: Tensor::zeros((0, channels_in / groups, window.taps()), DType::F32, device)?,
             max_bias: max_bias(bias.as_ref())?,
             bias,
-            taps: Taps::new(window, device)?,
+            taps: OnceLock::new(),
             energy,
             groups,
+            layout: Layout::new(window),
             window: window.clone(),
             images: *images,
             channels_in: *channels_in,
             channels_out,
         })
+    }
+
+    fn taps(&self) -> Result<&Taps> {
+        if let Some(taps) = self.taps.get() {
+            return Ok(taps);
+        }
+        let taps = Taps::new(&self.window, self.energy.device())?;
+        Ok(self.taps.get_or_init(|| taps))
     }
 
     fn per_group(&self) -> usize {
@@ -106,7 +122,7 @@ impl Convolution {
     /// The convolution as one product per group over gathered patches.
     fn convolve(&self, x: &Tensor, weights: &Tensor) -> Result<Tensor> {
         let images = x.dim(0)?;
-        let patches = self.taps.apply(x, 0.)?;
+        let patches = self.taps()?.apply(x, 0.)?;
         let k = self.per_group() * self.window.taps();
         let positions = self.window.positions();
         let outs = self.channels_out / self.groups;
@@ -130,7 +146,7 @@ impl Convolution {
         let (images, _, s) = x.dims3()?;
         let rows = scales.dim(0)?;
         let by_pixel = scales.broadcast_left(images)?.contiguous()?.matmul(&x)?;
-        let norms = self.taps.apply(&by_pixel.reshape((images, rows, s))?, 0.)?.sum(2)?;
+        let norms = self.taps()?.apply(&by_pixel.reshape((images, rows, s))?, 0.)?.sum(2)?;
         let batch = scale.dim(0)?;
         let scale = scale.reshape((batch, 1, 1))?.repeat((1, self.images, 1))?;
         Ok((norms.sqrt()?, scale.reshape((images, 1, 1))?))
@@ -225,6 +241,12 @@ impl Linear for Convolution {
     }
 
     fn predicted(&self, x: &Tensor, contracted: &Contracted) -> Result<Tensor> {
+        if let Some(plain) = self.plain_part(contracted)?
+            && let Some(z) = read(x, |x| plain.predicted(x))?
+        {
+            let shape = (x.dim(0)?, self.images, plain.k(), self.window.positions());
+            return Ok(Tensor::from_vec(z, shape, x.device())?);
+        }
         let (batch, images) = (x.dim(0)?, self.images_of(x)?);
         let (count, _, pixels) = images.dims3()?;
         let k = contracted.weights.dim(0)?;
@@ -234,9 +256,9 @@ impl Linear for Convolution {
             let weights = contracted.weights.transpose(1, 2)?.contiguous()?;
             let weights = weights.reshape((k * taps, self.channels_in))?;
             let weights = weights.broadcast_left(count)?.contiguous()?;
-            self.taps.sum_shifted(&weights.matmul(&images)?)?
+            self.taps()?.sum_shifted(&weights.matmul(&images)?)?
         } else {
-            let patches = self.taps.apply(&images, 0.)?;
+            let patches = self.taps()?.apply(&images, 0.)?;
             let patches = patches.reshape((count, self.channels_in * taps, positions))?;
             let weights = contracted.weights.reshape((k, self.channels_in * taps))?;
             weights.broadcast_left(count)?.contiguous()?.matmul(&patches)?
@@ -248,6 +270,11 @@ impl Linear for Convolution {
         let batch = y.dim(0)?;
         let k = contracted.vectors.dim(1)?;
         let positions = self.window.positions();
+        if let Some(plain) = self.plain_part(contracted)?
+            && let Some(z) = read(y, |y| plain.observed(y))?
+        {
+            return Ok(Tensor::from_vec(z, (batch, self.images, k, positions), y.device())?);
+        }
         let count = batch * self.images;
         let y = y.reshape((count, self.channels_out, positions))?;
         let y = match &self.bias {
@@ -259,6 +286,12 @@ impl Linear for Convolution {
     }
 
     fn sketch_unit(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(units) = self.plain_units()?
+            && let Some(units) = read(x, |x| units.of(x))?
+        {
+            let shape = (x.dim(0)?, self.images, 1, self.window.positions());
+            return Ok(Tensor::from_vec(units, shape, x.device())?);
+        }
         // Σ_c ‖w_c‖² over the output channels that read an input channel, by input channel.
         let scales = self.energy.reshape((self.groups, 1))?.repeat((1, self.per_group()))?;
         let (norms, scale) = self.patch_norms(x, &scales.reshape((1, self.channels_in))?)?;
@@ -294,6 +327,69 @@ impl Linear for Convolution {
         self.finish(&unit, x.dim(0)?)
     }
 
+    fn on_part(&self, positions: usize) -> Result<Option<LinearPart>> {
+        let window = &self.window;
+        // A box as near to a cube as the image allows.
+        let axes = window.output.len();
+        let mut output = vec![1; axes];
+        let (mut left, mut axes_left) = (positions.max(1) as f64, axes as f64);
+        let mut order: Vec<usize> = (0..axes).collect();
+        order.sort_by_key(|&axis| window.output[axis]);
+        for axis in order {
+            let side = left.powf(1. / axes_left).round().max(1.) as usize;
+            output[axis] = side.min(window.output[axis]);
+            (left, axes_left) = (left / output[axis] as f64, axes_left - 1.);
+        }
+        if output == window.output && self.images == 1 {
+            return Ok(None);
+        }
+        let span = |axis: usize| {
+            (output[axis] - 1) * window.strides[axis]
+                + (window.kernel[axis] - 1) * window.dilations[axis]
+                + 1
+        };
+        let input: Vec<usize> = (0..axes).map(span).collect();
+        let cut = Cut::Box {
+            images: self.images,
+            channels: self.channels_in,
+            image: window.input.clone(),
+            extents: input.clone(),
+            places: (0..axes).map(|axis| window.output[axis] - output[axis] + 1).collect(),
+            strides: window.strides.clone(),
+            pads: window.pads_begin.clone(),
+        };
+        let shape = |channels: usize, extents: &[usize]| {
+            [&[1, channels], extents].concat()
+        };
+        let part = Window {
+            pads_begin: vec![0; axes],
+            pads_end: vec![0; axes],
+            input,
+            output,
+            ..window.clone()
+        };
+        Ok(Some(LinearPart {
+            input_shape: shape(self.channels_in, &part.input),
+            output_shape: shape(self.channels_out, &part.output),
+            cut,
+            linear: Box::new(Self {
+                taps: OnceLock::new(),
+                layout: Layout::new(&part),
+                window: part,
+                images: 1,
+                ..self.clone()
+            }),
+        }))
+    }
+
+    fn plain(&self, contracted: &Contracted) -> Result<Option<Box<dyn PlainSketch>>> {
+        let (Some(sketch), Some(units)) = (self.plain_part(contracted)?, self.plain_units()?)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Box::new(Plain { sketch, units })))
+    }
+
     fn cost(&self, sketches: usize) -> (u64, u64) {
         let p = self.positions() as u64;
         let pixels = (self.images * self.window.input_len()) as u64;
@@ -304,5 +400,182 @@ impl Linear for Convolution {
         // patch norms (squares by channel, then one box filter).
         let verify = p * c_in * taps * s + p * c_out * s + pixels * c_in + p * taps;
         (recompute, verify)
+    }
+}
+
+impl Convolution {
+    fn plain_part(&self, contracted: &Contracted) -> Result<Option<Sketch>> {
+        let (Some(layout), true) = (&self.layout, contracted.vectors.device().is_cpu()) else {
+            return Ok(None);
+        };
+        let k = contracted.vectors.dim(1)?;
+        let flat = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+        let weights = flat(&contracted.weights)?;
+        let vectors = flat(&contracted.vectors.t()?.contiguous()?)?;
+        Ok(Some(Sketch {
+            layout: layout.clone(),
+            predict: Planes::new(&weights, k, self.window.taps()),
+            observe: Planes::new(&vectors, k, 1),
+            bias: self.bias.as_ref().map(flat).transpose()?,
+            channels_in: self.channels_in,
+            channels_out: self.channels_out,
+            pixels: self.window.input_len(),
+            positions: self.window.positions(),
+        }))
+    }
+
+    fn plain_units(&self) -> Result<Option<PlainUnits>> {
+        let (Some(layout), true) = (&self.layout, self.energy.device().is_cpu()) else {
+            return Ok(None);
+        };
+        // Σ_c ‖w_c‖² over the output channels that read an input channel, by input channel.
+        let energy = self.energy.to_vec1::<f32>()?;
+        let energy =
+            energy.iter().flat_map(|e| std::iter::repeat_n(*e, self.per_group())).collect();
+        let k = self.reduction() as f64;
+        let bias = (self.channels_out as f64).sqrt() * self.max_bias;
+        Ok(Some(PlainUnits {
+            layout: layout.clone(),
+            energy,
+            pixels: self.window.input_len(),
+            positions: self.window.positions(),
+            factor: EPSILON * k.powf(0.25),
+            floor: EPSILON * bias + f64::from(f32::MIN_POSITIVE) * k.sqrt(),
+        }))
+    }
+}
+
+/// Both sides of a sketch on plain memory.
+struct Sketch {
+    layout: Layout,
+    predict: Planes,
+    observe: Planes,
+    bias: Option<Vec<f32>>,
+    channels_in: usize,
+    channels_out: usize,
+    pixels: usize,
+    positions: usize,
+}
+
+impl Sketch {
+    fn k(&self) -> usize {
+        self.observe.vectors()
+    }
+
+    /// The images of any number of samples to `[.., k, positions]`.
+    fn predicted(&self, x: &[f32]) -> Vec<f32> {
+        let mut out = vec![];
+        for image in x.chunks_exact((self.channels_in * self.pixels).max(1)) {
+            let arranged = self.layout.arrange(image);
+            self.predict(arranged.as_deref().unwrap_or(image), &mut out);
+        }
+        out
+    }
+
+    /// The prediction of one image in the layout, behind what `out` has.
+    fn predict(&self, arranged: &[f32], out: &mut Vec<f32>) {
+        let layout = &self.layout;
+        let (plane, offsets) = (layout.plane(), layout.offsets());
+        let mut wide = vec![0.; self.k() * layout.positions()];
+        self.predict.contract(Source { x: arranged, plane, offsets, shift: None }, &mut wide);
+        if layout.positions() == self.positions {
+            out.append(&mut wide);
+            return;
+        }
+        for row in wide.chunks_exact(layout.positions()) {
+            for line in row.chunks(layout.pitch()) {
+                out.extend_from_slice(&line[..layout.columns()]);
+            }
+        }
+    }
+
+    fn observed(&self, y: &[f32]) -> Vec<f32> {
+        let mut out = vec![];
+        let size = self.channels_out * self.positions;
+        for image in y.chunks_exact(size.max(1)) {
+            let start = out.len();
+            out.resize(start + self.k() * self.positions, 0.);
+            self.observe.contract(
+                Source {
+                    x: image,
+                    plane: self.positions,
+                    offsets: &[0],
+                    shift: self.bias.as_deref(),
+                },
+                &mut out[start..],
+            );
+        }
+        out
+    }
+}
+
+/// Rounding units of one sketch at each position, on plain memory.
+struct PlainUnits {
+    layout: Layout,
+    /// By input channel.
+    energy: Vec<f32>,
+    pixels: usize,
+    positions: usize,
+    factor: f64,
+    floor: f64,
+}
+
+impl PlainUnits {
+    /// The images of any number of samples to `[.., positions]`.
+    fn of(&self, x: &[f32]) -> Vec<f32> {
+        let mut out = vec![];
+        for image in x.chunks_exact((self.energy.len() * self.pixels).max(1)) {
+            let arranged = self.layout.arrange(image);
+            self.of_image(arranged.as_deref().unwrap_or(image), &mut out);
+        }
+        out
+    }
+
+    fn of_image(&self, arranged: &[f32], out: &mut Vec<f32>) {
+        let layout = &self.layout;
+        let mut squares = vec![0.; layout.plane()];
+        weighted_squares(arranged, layout.plane(), &self.energy, &mut squares);
+        let mut scale = 1.;
+        if let Some(factor) = scale_for(&squares, arranged) {
+            let scaled: Vec<f32> = arranged.iter().map(|x| x * factor).collect();
+            squares.fill(0.);
+            weighted_squares(&scaled, layout.plane(), &self.energy, &mut squares);
+            scale = 1. / f64::from(factor);
+        }
+        let (first, rest) = layout.offsets().split_first().map_or((0, &[][..]), |(a, b)| (*a, b));
+        let mut sums = squares[first..first + layout.positions()].to_vec();
+        for offset in rest {
+            let squares = &squares[*offset..];
+            sums.iter_mut().zip(squares).for_each(|(sum, square)| *sum += square);
+        }
+        let factor = (self.factor * scale) as f32;
+        let unit = |sum: &f32| sum.sqrt() * factor + self.floor as f32;
+        out.reserve(self.positions);
+        for line in sums.chunks(layout.pitch()) {
+            out.extend(line[..layout.columns()].iter().map(unit));
+        }
+    }
+}
+
+struct Plain {
+    sketch: Sketch,
+    units: PlainUnits,
+}
+
+impl PlainSketch for Plain {
+    fn look(&self, x: &[f32], y: &[f32]) -> Sums {
+        let Self { sketch, units } = self;
+        let image = (sketch.channels_in * sketch.pixels).max(1);
+        let output = (sketch.channels_out * sketch.positions).max(1);
+        let mut sums = Sums::default();
+        for (x, y) in x.chunks_exact(image).zip(y.chunks_exact(output)) {
+            let arranged = sketch.layout.arrange(x);
+            let arranged = arranged.as_deref().unwrap_or(x);
+            let (mut predicted, mut unit) = (vec![], vec![]);
+            sketch.predict(arranged, &mut predicted);
+            units.of_image(arranged, &mut unit);
+            sums.add(Units::ByPosition(&unit), &sketch.observed(y), &predicted);
+        }
+        sums
     }
 }

@@ -3,8 +3,10 @@
 use candle_core::{DType, Tensor};
 
 use super::parts::{Array, Form, Weightless, unfit};
-use super::{Contracted, EPSILON, Linear, max_bias, sample_scale};
+use super::plain::{PlainSketch, Sums, Units, read, scale_for};
+use super::{Contracted, Cut, EPSILON, Linear, LinearPart, max_bias, sample_scale};
 use crate::Result;
+use crate::kernels::{Rows, row_squares};
 
 /// y = x W + b over rows, with x `[.., rows, K]`, W `[K, N]` (or one per batch index) and b
 /// broadcastable to `[rows, N]`.
@@ -214,10 +216,20 @@ impl Linear for Matrix {
     }
 
     fn predicted(&self, x: &Tensor, contracted: &Contracted) -> Result<Tensor> {
+        if let Some(plain) = self.plain_part(contracted)?
+            && let Some(z) = read(x, |x| plain.predicted(x))?
+        {
+            return Ok(Tensor::from_vec(z, self.sketch_shape(x.dim(0)?, plain.k()), x.device())?);
+        }
         self.product(&self.rows_of(x)?, &contracted.weights)
     }
 
     fn observed(&self, y: &Tensor, contracted: &Contracted) -> Result<Tensor> {
+        if let Some(plain) = self.plain_part(contracted)?
+            && let Some(z) = read(y, |y| plain.observed(y))?
+        {
+            return Ok(Tensor::from_vec(z, self.sketch_shape(y.dim(0)?, plain.k()), y.device())?);
+        }
         let mut shape = vec![y.dim(0)?];
         shape.extend(&self.y_shape);
         let y = y.reshape(shape)?;
@@ -229,6 +241,11 @@ impl Linear for Matrix {
     }
 
     fn sketch_unit(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(units) = self.plain_units()?
+            && let Some(units) = read(x, |x| units.of(x))?
+        {
+            return Ok(Tensor::from_vec(units, self.sketch_shape(x.dim(0)?, 1), x.device())?);
+        }
         let k = self.reduction() as f64;
         let norms = self.row_norms(x)?.broadcast_mul(&self.energy.sqrt()?)?;
         let bias = (self.features() as f64).sqrt() * self.max_bias;
@@ -248,10 +265,167 @@ impl Linear for Matrix {
         })
     }
 
+    fn on_part(&self, positions: usize) -> Result<Option<LinearPart>> {
+        let rows = self.positions();
+        let one_bias = self.bias.as_ref().is_none_or(|bias| bias.elem_count() == self.features());
+        if self.transpose || self.weights.rank() != 2 || !one_bias || positions >= rows {
+            return Ok(None);
+        }
+        let (k, n) = (self.reduction(), self.features());
+        let (x_shape, y_shape) = (vec![positions, k], vec![positions, n]);
+        Ok(Some(LinearPart {
+            input_shape: x_shape.clone(),
+            output_shape: y_shape.clone(),
+            cut: Cut::Rows { rows: positions, of: rows, each: k },
+            linear: Box::new(Self {
+                x_shape,
+                output_shape: y_shape.clone(),
+                y_shape,
+                ..self.clone()
+            }),
+        }))
+    }
+
+    fn plain(&self, contracted: &Contracted) -> Result<Option<Box<dyn PlainSketch>>> {
+        let (Some(sketch), Some(units)) = (self.plain_part(contracted)?, self.plain_units()?)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Box::new(Plain { sketch, units })))
+    }
+
     fn cost(&self, sketches: usize) -> (u64, u64) {
         let (p, k, n) = (self.positions() as u64, self.reduction() as u64, self.features() as u64);
         let s = sketches as u64;
         // The contracted product, the contraction of y, and the norm of each row.
         (p * k * n, p * (k * s + n * s + k))
+    }
+}
+
+impl Matrix {
+    /// Whether the input lies in memory row by row and has one matrix for all rows.
+    fn is_plain(&self) -> bool {
+        !self.transpose && self.weights.rank() == 2 && self.energy.device().is_cpu()
+    }
+
+    /// `[batch, ..., rows, k]`.
+    fn sketch_shape(&self, batch: usize, k: usize) -> Vec<usize> {
+        let mut shape = vec![batch];
+        shape.extend(&self.y_shape);
+        if let Some(last) = shape.last_mut() {
+            *last = k;
+        }
+        shape
+    }
+
+    fn plain_part(&self, contracted: &Contracted) -> Result<Option<Sketch>> {
+        if !self.is_plain() {
+            return Ok(None);
+        }
+        let k = contracted.vectors.dim(1)?;
+        let flat = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+        let (features, rows) = (self.features(), self.y_shape[self.y_shape.len() - 2]);
+        // One bias for every row, or one for each.
+        let bias = self.bias.as_ref().map(flat).transpose()?;
+        if bias.as_ref().is_some_and(|bias| bias.len() != features && bias.len() != rows * features)
+        {
+            return Ok(None);
+        }
+        Ok(Some(Sketch {
+            predict: Rows::from_columns(&flat(&contracted.weights)?, k),
+            observe: Rows::from_columns(&flat(&contracted.vectors)?, k),
+            bias,
+            rows,
+            features,
+        }))
+    }
+
+    fn plain_units(&self) -> Result<Option<PlainUnits>> {
+        if !self.is_plain() {
+            return Ok(None);
+        }
+        let k = self.reduction() as f64;
+        let energy = f64::from(self.energy.flatten_all()?.to_vec1::<f32>()?[0]);
+        let bias = (self.features() as f64).sqrt() * self.max_bias;
+        Ok(Some(PlainUnits {
+            n: self.reduction(),
+            factor: EPSILON * k.powf(0.25) * energy.sqrt(),
+            floor: EPSILON * bias + f64::from(f32::MIN_POSITIVE) * k.sqrt(),
+        }))
+    }
+}
+
+/// Both sides of a sketch on plain memory.
+struct Sketch {
+    predict: Rows,
+    observe: Rows,
+    /// `[features]` or `[rows, features]`.
+    bias: Option<Vec<f32>>,
+    rows: usize,
+    features: usize,
+}
+
+impl Sketch {
+    fn k(&self) -> usize {
+        self.observe.vectors()
+    }
+
+    fn predicted(&self, x: &[f32]) -> Vec<f32> {
+        let rows = x.len() / self.predict.columns().max(1);
+        let mut out = vec![0.; rows * self.k()];
+        self.predict.contract(x, None, &mut out);
+        out
+    }
+
+    fn observed(&self, y: &[f32]) -> Vec<f32> {
+        let rows = y.len() / self.features.max(1);
+        let mut out = vec![0.; rows * self.k()];
+        match &self.bias {
+            Some(bias) if bias.len() > self.features => {
+                let each = self.rows * self.features;
+                let parts = y.chunks_exact(each).zip(out.chunks_exact_mut(self.rows * self.k()));
+                for (y, out) in parts {
+                    self.observe.contract(y, Some(bias), out);
+                }
+            }
+            bias => self.observe.contract(y, bias.as_deref(), &mut out),
+        }
+        out
+    }
+}
+
+/// Rounding units of one sketch at each row, on plain memory.
+struct PlainUnits {
+    n: usize,
+    factor: f64,
+    floor: f64,
+}
+
+impl PlainUnits {
+    fn of(&self, x: &[f32]) -> Vec<f32> {
+        let mut squares = vec![0.; x.len() / self.n.max(1)];
+        row_squares(x, self.n, &mut squares);
+        let mut scale = 1.;
+        if let Some(factor) = scale_for(&squares, x) {
+            let scaled: Vec<f32> = x.iter().map(|x| x * factor).collect();
+            row_squares(&scaled, self.n, &mut squares);
+            scale = 1. / f64::from(factor);
+        }
+        let factor = (self.factor * scale) as f32;
+        squares.iter().map(|square| square.sqrt() * factor + self.floor as f32).collect()
+    }
+}
+
+struct Plain {
+    sketch: Sketch,
+    units: PlainUnits,
+}
+
+impl PlainSketch for Plain {
+    fn look(&self, x: &[f32], y: &[f32]) -> Sums {
+        let mut sums = Sums::default();
+        let (observed, predicted) = (self.sketch.observed(y), self.sketch.predicted(x));
+        sums.add(Units::ByRow(&self.units.of(x)), &observed, &predicted);
+        sums
     }
 }

@@ -7,11 +7,13 @@
 mod convolution;
 mod matrix;
 mod parts;
+mod plain;
 mod slices;
 
 pub use convolution::Convolution;
 pub use matrix::Matrix;
 pub use parts::{Array, Weightless};
+pub(crate) use plain::PlainSketch;
 pub(crate) use slices::Slices;
 
 use candle_core::Tensor;
@@ -28,6 +30,35 @@ pub struct Contracted {
     pub vectors: Tensor,
     /// The operation's weights contracted over the features; the layout is the operation's.
     pub weights: Tensor,
+}
+
+/// A linear operation on a part of its positions, and where their inputs are.
+pub struct LinearPart {
+    pub linear: Box<dyn Linear>,
+    pub input_shape: Vec<usize>,
+    pub output_shape: Vec<usize>,
+    pub cut: Cut,
+}
+
+/// How parts of one sample's input are cut out for a [`LinearPart`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cut {
+    /// So many of the rows, each of so many elements.
+    Rows { rows: usize, of: usize, each: usize },
+    /// A box of an image, of which there are several, that windows slide over: with the zeros of the
+    /// padding where it reaches beyond.
+    Box {
+        images: usize,
+        channels: usize,
+        /// Extents of the whole image.
+        image: Vec<usize>,
+        /// Extents of the box.
+        extents: Vec<usize>,
+        /// How many places it has along each axis, a stride apart.
+        places: Vec<usize>,
+        strides: Vec<usize>,
+        pads: Vec<usize>,
+    },
 }
 
 /// Rounding units and contraction of a linear operation. Batched tensors have a leading
@@ -76,6 +107,17 @@ pub trait Linear: Send + Sync {
     /// Rounding unit of each output element: 2⁻²⁴ (‖w_c‖ ‖x_patch‖ K^¼ + |b_c|), broadcastable to
     /// the output.
     fn element_unit(&self, x: &Tensor) -> Result<Tensor>;
+    /// The same operation on a part of its positions, for training.
+    ///
+    /// # Errors
+    /// When tensor arithmetic fails.
+    fn on_part(&self, positions: usize) -> Result<Option<LinearPart>>;
+    /// The sketch of one sample in the CPU's memory; `None` for forms that only tensors compute.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read from its device.
+    #[doc(hidden)]
+    fn plain(&self, contracted: &Contracted) -> Result<Option<Box<dyn PlainSketch>>>;
     /// Multiply-accumulates of one sample: (recomputing, checking with k sketches).
     fn cost(&self, sketches: usize) -> (u64, u64);
 }

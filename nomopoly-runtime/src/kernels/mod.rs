@@ -1,0 +1,70 @@
+//! The arithmetic of sketches on plain memory, with the vector instructions that the processor has.
+//!
+//! A sketch contracts many channels (or columns) with a few vectors. That is a matrix product with
+//! one very short side, for which general kernels move more memory than they compute on. Here up to
+//! [`WIDEST`] sums stay in registers while the input streams past once.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `planes.rs` | channels before positions: convolutions, and contractions of their outputs |
+//! | `rows.rs` | positions before features: matrix products |
+//! | `padded.rs` | images laid out so that every tap of a window reads consecutive elements |
+//! | `fold.rs` | signed sums by bucket |
+
+mod fold;
+mod padded;
+mod planes;
+mod rows;
+
+pub(crate) use fold::{LANES, Lanes, signed_sums};
+pub(crate) use padded::Layout;
+pub(crate) use planes::{Planes, Source, weighted_squares};
+pub(crate) use rows::{Rows, row_squares};
+
+/// Most vectors that one pass contracts with: twice as many sums, a loaded element and a broadcast
+/// weight fit into 32 registers.
+const WIDEST: usize = 12;
+/// The same for processors with 16 registers.
+const NARROW: usize = 6;
+
+/// How k vectors are divided into passes of nearly equal width.
+fn passes(k: usize, registers: usize) -> impl Iterator<Item = (usize, usize)> {
+    let widest = if registers >= 32 { WIDEST } else { NARROW };
+    let count = k.div_ceil(widest).max(1);
+    (0..count).map(move |pass| (pass * k / count, (pass + 1) * k / count))
+}
+
+/// Calls a generic function with a width that is known at run time.
+macro_rules! with_width {
+    ($width:expr, $name:ident => $call:expr) => {
+        match $width {
+            1 => { const $name: usize = 1; $call }
+            2 => { const $name: usize = 2; $call }
+            3 => { const $name: usize = 3; $call }
+            4 => { const $name: usize = 4; $call }
+            5 => { const $name: usize = 5; $call }
+            6 => { const $name: usize = 6; $call }
+            7 => { const $name: usize = 7; $call }
+            8 => { const $name: usize = 8; $call }
+            9 => { const $name: usize = 9; $call }
+            10 => { const $name: usize = 10; $call }
+            11 => { const $name: usize = 11; $call }
+            12 => { const $name: usize = 12; $call }
+            _ => {}
+        }
+    };
+}
+use with_width;
+
+/// Registers that the processor has for vectors.
+fn registers() -> usize {
+    struct Count;
+    impl pulp::WithSimd for Count {
+        type Output = usize;
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(self, _: S) -> usize {
+            S::REGISTER_COUNT
+        }
+    }
+    pulp::Arch::new().dispatch(Count)
+}
