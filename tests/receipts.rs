@@ -220,8 +220,10 @@ fn part(receipt: &Receipt, name: &str, first: u32, count: u32) -> Challenge {
     loop {
         let drawn = checker.challenge(receipt, Strategy::Parts { draws: 1, elements: 1 }).unwrap();
         if drawn.operations[0].index == index && !drawn.operations[0].parts.is_empty() {
-            let asked = Asked { index, parts: vec![Part { first, count }] };
-            return Challenge { operations: vec![asked], ..drawn };
+            // Beside it stays what is always asked for.
+            let mut operations = drawn.operations;
+            operations[0].parts = vec![Part { first, count }];
+            return Challenge { operations, ..drawn };
         }
     }
 }
@@ -299,7 +301,7 @@ fn parts_that_are_none_are_refused_by_host_and_verifier() {
     assert!(matches!(inspect(&good, &infinite), Err(Error::NonFinite { .. })));
 }
 
-/// Two linear nodes with a Relu between them: parts of the first can be asked for.
+/// Two linear nodes with a Relu behind each: parts of the first can be asked for.
 fn two_nodes(op: &str, x: &[usize], weights: [&[usize]; 2], y: &[usize]) -> Vec<u8> {
     let f32 = DatumType::F32;
     let pads = || match op {
@@ -315,7 +317,8 @@ fn two_nodes(op: &str, x: &[usize], weights: [&[usize]; 2], y: &[usize]) -> Vec<
         vec![
             builder::node(op, &["x", "w"], &["linear"], pads()),
             builder::node("Relu", &["linear"], &["relu"], vec![]),
-            builder::node(op, &["relu", "v"], &["y"], pads()),
+            builder::node(op, &["relu", "v"], &["last"], pads()),
+            builder::node("Relu", &["last"], &["y"], vec![]),
         ],
         vec![weight("w", weights[0]), weight("v", weights[1])],
         vec![builder::value_info("x", f32, x)],

@@ -1,17 +1,17 @@
-//! Inferences in ONNX Runtime on one thread, timed by a Python process that waits in between: so
+//! Inferences in ONNX Runtime, timed by a Python process that waits in between: so
 //! they can be taken by turns with ours, and starting Python is no part of them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use nomopoly::NamedTensor;
+use nomopoly::{NamedTensor, TensorData};
 
 use super::timing::LEAST;
 
 const SCRIPT: &str = include_str!("onnxruntime_times.py");
 
-/// A Python process that holds a model and its input.
+/// A Python process that holds a model and its inputs.
 pub struct OnnxRuntime {
     child: Child,
     /// `None` once it was told to end.
@@ -23,27 +23,43 @@ pub struct OnnxRuntime {
 }
 
 /// The interpreter that `NOMOPOLY_PYTHON` names, else the one that `scripts/conformance.sh` makes.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     std::env::var_os("NOMOPOLY_PYTHON").map(PathBuf::from).unwrap_or_else(|| {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("target/conformance/venv/bin/python")
     })
 }
 
 impl OnnxRuntime {
-    /// Loads a model whose one input is f32 and runs it once. Tensors travel as files in `folder`.
+    /// Loads a model and runs it once on `threads`. Tensors travel as files in `folder`.
     ///
     /// # Errors
     /// In words, when there is no Python with ONNX Runtime or the model does not run.
-    pub fn start(model: &Path, input: &NamedTensor, folder: &Path) -> Result<Self, String> {
+    pub fn start(
+        model: &Path,
+        inputs: &[NamedTensor],
+        threads: usize,
+        folder: &Path,
+    ) -> Result<Self, String> {
         let python = python();
-        let [input_file, output_file] = ["ort-input", "ort-output"].map(|name| folder.join(name));
-        let values = input.as_f32().ok_or("the input is not f32")?;
-        let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        std::fs::write(&input_file, raw).map_err(|error| error.to_string())?;
+        let mut listed = vec![];
+        for (index, input) in inputs.iter().enumerate() {
+            let file = folder.join(format!("ort-input-{index}"));
+            let (dtype, raw): (&str, Vec<u8>) = match &input.data {
+                TensorData::F32(v) => ("<f4", v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+                TensorData::I64(v) => ("<i8", v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+                TensorData::I32(v) => ("<i4", v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+                other => return Err(format!("input `{}` is {}", input.name, other.dtype())),
+            };
+            std::fs::write(&file, raw).map_err(|error| error.to_string())?;
+            listed.push(serde_json::json!([input.name, dtype, input.shape, file]));
+        }
+        let output_file = folder.join("ort-output");
         let mut child = Command::new(&python)
             .args(["-c", SCRIPT])
-            .args([model, &input_file, &output_file])
-            .arg(LEAST.as_secs_f64().to_string())
+            .arg(model)
+            .arg(serde_json::Value::from(listed).to_string())
+            .arg(&output_file)
+            .args([LEAST.as_secs_f64().to_string(), threads.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

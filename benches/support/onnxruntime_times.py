@@ -1,12 +1,13 @@
 """Times inferences in ONNX Runtime when it is told to, so that they can be taken by turns.
 
-    python -c SCRIPT MODEL INPUT OUTPUT LEAST
+    python -c SCRIPT MODEL INPUTS OUTPUT LEAST THREADS
 
-INPUT holds the elements of the model's one f32 input, little-endian, in row-major order; those of
-its first output are written to OUTPUT. Then the version is printed and, for each line that comes
+INPUTS is JSON: a list of [name, NumPy type, shape, file with the elements in row-major order]. The
+elements of the model's first output are written to OUTPUT. Then the version is printed and, for each line that comes
 in, the seconds of an inference: the mean of as many in a row as span LEAST seconds.
 """
 
+import json
 import sys
 import time
 
@@ -16,16 +17,15 @@ try:
 except ImportError as missing:
     sys.exit(str(missing))
 
-model, input_file, output_file, least = sys.argv[1:]
+model, inputs, output_file, least, threads = sys.argv[1:]
 options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = 1
+options.intra_op_num_threads = int(threads)
 options.inter_op_num_threads = 1
 options.log_severity_level = 3
 session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-source = session.get_inputs()[0]
-# A dimension with a name is the batch: one sample.
-shape = [dim if isinstance(dim, int) else 1 for dim in source.shape]
-feed = {source.name: np.fromfile(input_file, "<f4").reshape(shape)}
+feed = {
+    name: np.fromfile(file, dtype).reshape(shape) for name, dtype, shape, file in json.loads(inputs)
+}
 session.run(None, feed)[0].astype("<f4").tofile(output_file)
 print(onnxruntime.__version__, flush=True)
 

@@ -25,6 +25,7 @@ pub mod demo;
 mod error;
 #[cfg(feature = "train")]
 pub mod export;
+mod parts;
 mod plan;
 #[cfg(feature = "train")]
 pub mod plots;

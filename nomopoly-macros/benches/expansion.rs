@@ -52,6 +52,7 @@ fn main() {
         dtype: "f32".into(),
         shape: vec![1, 128, 384],
         batch: true,
+        open: vec![],
     };
     let written = BuildManifest {
         schema: MANIFEST_SCHEMA,

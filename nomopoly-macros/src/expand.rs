@@ -141,12 +141,10 @@ fn tensors(
     let batched = tensors.iter().map(|tensor| tensor.batch);
     let types = tensors.iter().map(tensor_type);
     let docs = tensors.iter().map(|tensor| {
-        let dimension = |(axis, size): (usize, &usize)| {
-            match axis {
-                0 if tensor.batch => "samples".to_owned(),
-                _ if tensor.open.contains(&axis) => "any".to_owned(),
-                _ => size.to_string(),
-            }
+        let dimension = |(axis, size): (usize, &usize)| match axis {
+            0 if tensor.batch => "samples".to_owned(),
+            _ if tensor.open.contains(&axis) => "any".to_owned(),
+            _ => size.to_string(),
         };
         let shape: Vec<String> = tensor.shape.iter().enumerate().map(dimension).collect();
         format!("`{}`: {} `[{}]`", tensor.name, tensor.dtype, shape.join(", "))

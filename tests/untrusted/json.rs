@@ -64,6 +64,7 @@ fn manifest(seeds: &Seeds) {
         dtype: "f32".into(),
         shape: vec![1, 4],
         batch: true,
+        open: vec![1],
     };
     let interface = ModelInterface {
         name: "m.onnx".into(),

@@ -6,10 +6,10 @@ use nomopoly_manifest::{
     Architecture, ArtefactInterface, Check, Metrics, ModelInterface, OperationInterface,
     TensorInterface,
 };
-use nomopoly_runtime::operations::Operation;
 use nomopoly_runtime::onnx::pb::tensor_shape_proto::dimension;
 use nomopoly_runtime::onnx::pb::{self, type_proto};
 use nomopoly_runtime::onnx::{Graph, TensorInfo, node_id};
+use nomopoly_runtime::operations::Operation;
 use nomopoly_runtime::typed_dtype;
 
 /// The interface of a bound model. `metrics` are those of the compiled operations, by the name of
@@ -70,9 +70,10 @@ pub fn interface(
 
     let named_outputs: HashSet<&str> =
         graph.outputs().iter().map(|output| output.name.as_str()).collect();
-    let nodes = graph.nodes().iter().filter(|node| {
-        node.op_type != "Constant" && Operation::absorbed_by(graph, node).is_none()
-    });
+    let nodes = graph
+        .nodes()
+        .iter()
+        .filter(|node| node.op_type != "Constant" && Operation::absorbed_by(graph, node).is_none());
     let operations = nodes.map(|node| {
         let name = node_id(node);
         OperationInterface {

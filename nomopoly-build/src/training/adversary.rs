@@ -40,10 +40,12 @@ pub enum Fake {
 }
 
 impl Adversary {
-    /// An untrained adversary and its trainable variables.
+    /// An untrained adversary of `operation`, which trains on `trial`, the same operation or a part
+    /// of it, and its trainable variables.
     pub fn new(
         operation: &Operation,
-        proof_dim: usize,
+        trial: &Operation,
+        proof_dim: u32,
         random: &mut ChaCha20Rng,
         device: &Device,
     ) -> Result<(Self, Vec<Var>)> {
@@ -72,9 +74,9 @@ impl Adversary {
                 }
             }
             None => {
-                let len = operation.spec().output_len();
-                let directions =
-                    (1..=MOST_DIRECTIONS.min(len)).rev().find(|d| len.is_multiple_of(*d));
+                let lens = [operation.spec().output_len(), trial.spec().output_len()];
+                let divides = |d: &usize| lens.iter().all(|len| len.is_multiple_of(*d));
+                let directions = (1..=MOST_DIRECTIONS.min(lens[1])).rev().find(divides);
                 let shape = [1, 1, directions.unwrap_or(1)];
                 Fake::Directed {
                     scale: variable(&shape, 1.)?,
@@ -84,7 +86,7 @@ impl Adversary {
             }
         };
         let proof_scale = 1. / (2. * BUCKETS as f64).sqrt();
-        let proof_weights = variable(&[2 * BUCKETS, proof_dim], proof_scale)?;
+        let proof_weights = variable(&[2 * BUCKETS, proof_dim as usize], proof_scale)?;
         Ok((Self { fake, proof_weights }, variables))
     }
 
@@ -104,17 +106,7 @@ impl Adversary {
     ) -> Result<Tensor> {
         match (&self.fake, operation.linear()) {
             (Fake::LowRank { down, up }, Some(linear)) => {
-                let weights = if linear.is_channels_first() {
-                    up.matmul(down)?
-                } else {
-                    let shared = down.matmul(up)?;
-                    let (k, n) = shared.dims2()?;
-                    let shape = linear.weights().dims();
-                    let mut ones = vec![1; shape.len() - 2];
-                    ones.extend([k, n]);
-                    shared.reshape(ones)?.broadcast_as(shape)?.contiguous()?
-                };
-                Ok(linear.with_weights(weights)?.forward(&inputs[0])?)
+                Ok(linear.forward_low_rank(&inputs[0], down, up)?)
             }
             (Fake::Directed { scale, shift, deviation }, _) => {
                 let directions = scale.dims()[2];

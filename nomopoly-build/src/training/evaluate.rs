@@ -142,6 +142,33 @@ pub fn evaluate(
     Ok(out)
 }
 
+/// Logits and spreads of honest outputs.
+pub struct Honest {
+    pub logits: Vec<f64>,
+    pub spreads: Vec<f64>,
+}
+
+/// Judges honest outputs alone, of every runtime and at every scale by turns: the samples of the
+/// whole operation, of which there are few.
+pub fn evaluate_honest(
+    judge: &Judge,
+    network: &Trainable,
+    samples: &Samples,
+    random: &mut ChaCha20Rng,
+) -> Result<Honest> {
+    let mut out = Honest { logits: vec![], spreads: vec![] };
+    for turn in 0..samples.len() {
+        let batch = judge.batch(samples.narrow(turn, 1)?, turn, random)?;
+        out.spreads.extend(judge.spreads(&batch)?);
+        // Every runtime comes with one of the scales; rounding does not know them.
+        let scale = SCALES[(turn / 4 + turn) % SCALES.len()];
+        let inputs = batch.inputs.iter().map(|x| Ok((x * scale)?)).collect::<Result<Vec<_>>>()?;
+        let scaled = judge.batch(inputs, turn, random)?;
+        out.logits.extend(logits(network, &honest(judge, &scaled)?)?);
+    }
+    Ok(out)
+}
+
 fn honest_at_scale(
     judge: &Judge,
     network: &Trainable,

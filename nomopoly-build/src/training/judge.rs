@@ -81,6 +81,19 @@ impl Judge {
         Ok(Batch { inputs, truth, honest, seen, folded, prepared, contracted })
     }
 
+    /// The judge of a part of the operation.
+    pub fn on(&self, part: &Arc<Operation>) -> Result<Self> {
+        let spec = part.spec();
+        Ok(Self {
+            operation: part.clone(),
+            generator: self.generator.at(spec.inputs_len(), spec.output_len())?,
+            check: self.check,
+            sketches: self.sketches,
+            baseline: self.baseline,
+            device: self.device.clone(),
+        })
+    }
+
     /// Looks at a claimed output.
     pub fn see(&self, batch: &Batch, output: &Tensor) -> Result<Seen> {
         self.look(batch.prepared.as_ref(), batch.contracted.as_ref(), &batch.folded, output)

@@ -54,7 +54,7 @@ const CURVE_ELEMENTS: usize = 4 << 20;
 const CURVE_TRIALS: usize = 100;
 /// The worst spread of held-out inputs may be this much larger than that of the inputs on which
 /// the number of sketches is chosen.
-const SPREAD_RESERVE: f64 = 2.;
+const SPREAD_RESERVE: f64 = 1.25;
 /// By this the curriculum's smallest deviation shrinks after an epoch that went well.
 const CURRICULUM_STEP: f64 = 0.01;
 
@@ -108,8 +108,8 @@ pub fn train_with(
         device,
     )?;
     let mut random = random::stream(options.seed, &hex, "training");
-    let judge =
-        choose_check(operation, generator, options, &splits.threshold, device, &mut random)?;
+    let whole = splits.trial.as_ref().map_or(&splits.threshold, |trial| &trial.threshold);
+    let judge = choose_check(operation, generator, options, whole, device, &mut random)?;
     let mut session = Session::new(judge, entry, options, splits, random)?;
     let history = session.run(on_epoch)?;
     session.finish(history, id, Digest::from_bytes(generator_seed))
@@ -162,7 +162,10 @@ fn choose_check(
 
 /// One operation in training.
 struct Session<'a> {
+    /// Of what is trained on: the operation, or a part of it.
     judge: Judge,
+    /// Of the whole operation, where training is on a part.
+    whole: Option<Judge>,
     entry: &'a str,
     options: &'a CompileOptions,
     splits: &'a Splits,
@@ -186,6 +189,10 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let operation = judge.operation.clone();
         let device = judge.device.clone();
+        let (judge, whole) = match &splits.trial {
+            None => (judge, None),
+            Some(trial) => (judge.on(&trial.part.operation)?, Some(judge)),
+        };
         let (network, rate) = if judge.baseline {
             let spec = operation.spec();
             let inputs = spec.inputs_len() + spec.output_len() + options.proof_dim as usize;
@@ -207,7 +214,7 @@ impl<'a> Session<'a> {
             (Trainable::head(&mut random, &device)?, 0.05)
         };
         let (adversary, variables) =
-            Adversary::new(&operation, options.proof_dim as usize, &mut random, &device)?;
+            Adversary::new(&operation, &judge.operation, options.proof_dim, &mut random, &device)?;
         let optimiser = |variables, lr| {
             AdamW::new(variables, ParamsAdamW { lr, weight_decay: 0., ..Default::default() })
         };
@@ -215,6 +222,7 @@ impl<'a> Session<'a> {
         let adversary_optimiser = optimiser(variables.clone(), 0.01)?;
         let mut session = Self {
             judge,
+            whole,
             entry,
             options,
             splits,
@@ -260,12 +268,18 @@ impl<'a> Session<'a> {
             self.adversary.set_deviation(deviation);
             let (mut verifier_loss, mut adversary_loss) = (0., 0.);
             let (batch, steps) = self.sizes();
+            let mut counted = 0;
             for step in 0..steps {
                 let losses = self.step(deviation, batch, step)?;
-                verifier_loss += losses.0;
-                adversary_loss += losses.1;
+                // Fakes of outputs near the end of f32's range (attention masks) may overflow: such
+                // a step teaches nothing and has no loss.
+                if losses.0.is_finite() && losses.1.is_finite() {
+                    verifier_loss += losses.0;
+                    adversary_loss += losses.1;
+                    counted += 1;
+                }
             }
-            let steps = steps as f64;
+            let steps = f64::from(counted.max(1));
             let evaluation = evaluate(
                 &self.judge,
                 &self.network,
@@ -368,14 +382,15 @@ impl<'a> Session<'a> {
         self.fix_threshold()?;
         let options = self.options;
         let cost = self.cost()?;
+        let operation = self.operation().clone();
         let mut random = random::stream(options.seed, self.entry, "test");
         let test = &self.splits.test;
         let budget = TEST_BUDGET * u64::from(options.test_samples);
-        let trials = ((budget / cost.verify.max(cost.recompute).max(1)) as usize)
-            .clamp(8, options.test_samples as usize);
+        let each = self.judge.operation.recompute_cost().max(1);
+        let trials = ((budget / each) as usize).clamp(8, options.test_samples as usize);
         let test = test.first(trials)?;
         let rounds = trials.div_ceil(test.len().max(1));
-        let evaluation = evaluate(
+        let mut evaluation = evaluate(
             &self.judge,
             &self.network,
             &self.adversary,
@@ -384,6 +399,14 @@ impl<'a> Session<'a> {
             &mut random,
         )?;
         let head = self.network.to_head()?;
+        let largest = evaluation.spreads.iter().copied().fold(0., f64::max);
+        if let (Some(whole), Some(trial)) = (&self.whole, &self.splits.trial) {
+            // Completeness and spread are of the whole as well as of parts.
+            let of_whole =
+                evaluate::evaluate_honest(whole, &self.network, &trial.test, &mut random)?;
+            evaluation.spreads = of_whole.spreads;
+            evaluation.logits.entry(Case::Honest).or_default().extend(of_whole.logits);
+        }
         let mut spreads = evaluation.spreads.clone();
         spreads.sort_by(f64::total_cmp);
         let worst = spreads.last().copied().unwrap_or(0.);
@@ -397,7 +420,8 @@ impl<'a> Session<'a> {
                 options.min_deviation,
             )
         });
-        let bound = certificate.as_ref().map(|c| (c.sketches, c.threshold, c.spread));
+        // The curve is measured on what was trained on.
+        let bound = certificate.as_ref().map(|c| (c.sketches, c.threshold, largest));
         let affordable = CURVE_ELEMENTS / self.judge.operation.spec().output_len().max(1);
         let count = CURVE_TRIALS.min(trials).min(affordable.max(2));
         let deviations =
@@ -416,7 +440,8 @@ impl<'a> Session<'a> {
             (None, Some(mlp)) => Network::Mlp(mlp),
             (None, None) => return Err(self.failure("it has no network")),
         };
-        let Self { judge, adversary, .. } = self;
+        let Self { judge, whole, adversary, .. } = self;
+        let judge = whole.unwrap_or(judge);
         let artefact = Artefact {
             id,
             header: ArtefactHeader {
@@ -444,7 +469,7 @@ impl<'a> Session<'a> {
             scores: evaluation.histograms(),
             deviations,
         };
-        let compiled = CompiledOperation::new(judge.operation, Arc::new(artefact))?;
+        let compiled = CompiledOperation::new(operation, Arc::new(artefact))?;
         Ok(Trained { compiled, adversary: adversary.detach(), metrics })
     }
 
@@ -456,11 +481,22 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The operation that is compiled, whole.
+    fn operation(&self) -> &Arc<Operation> {
+        &self.whole.as_ref().unwrap_or(&self.judge).operation
+    }
+
+    fn set_check(&mut self, check: Check, sketches: u32) {
+        for judge in std::iter::once(&mut self.judge).chain(&mut self.whole) {
+            (judge.check, judge.sketches) = (check, sketches);
+        }
+    }
+
     fn cost(&self) -> Result<CheckCost> {
-        let recompute = self.judge.operation.recompute_cost();
+        let recompute = self.operation().recompute_cost();
         let verify = match self.network.to_mlp()? {
             Some(mlp) => mlp.cost(),
-            None => check_cost(&self.judge.operation, self.judge.check, self.judge.sketches),
+            None => check_cost(self.operation(), self.judge.check, self.judge.sketches),
         };
         Ok(CheckCost { recompute, verify })
     }
@@ -483,23 +519,28 @@ impl<'a> Session<'a> {
         for _ in 0..3 {
             let mut honest = HonestResiduals::default();
             let mut worst = 0f64;
-            let Self { judge, splits, .. } = &mut *self;
-            // Every runtime at every scale, each on one chunk of the split by turns.
-            let chunks = splits.threshold.len().div_ceil(evaluate::chunk_size(judge)).max(1);
-            let pairs = (0..4).flat_map(|v| evaluate::SCALES.map(|s| (v, s)));
-            for (pair, (variant, scale)) in pairs.enumerate() {
-                evaluate::for_chunks(judge, &splits.threshold, 1, |turn, inputs| {
-                    if turn != pair % chunks {
-                        return Ok(());
-                    }
-                    let inputs =
-                        inputs.iter().map(|x| Ok((x * scale)?)).collect::<Result<Vec<_>>>()?;
-                    let batch = judge.batch(inputs, variant, &mut random)?;
-                    if scale == 1. {
-                        worst = judge.spreads(&batch)?.into_iter().fold(worst, f64::max);
-                    }
-                    honest.observe(&evaluate::honest(judge, &batch)?)
-                })?;
+            let Self { judge, whole, splits, .. } = &mut *self;
+            let on_whole = whole.as_ref().zip(splits.trial.as_ref());
+            let on_whole = on_whole.map(|(whole, trial)| (whole, &trial.threshold, true));
+            let on_trial = std::iter::once((&*judge, &splits.threshold, whole.is_none()));
+            for (judge, samples, is_whole) in on_trial.chain(on_whole) {
+                // Every runtime at every scale, each on one chunk of the split by turns.
+                let chunks = samples.len().div_ceil(evaluate::chunk_size(judge)).max(1);
+                let pairs = (0..4).flat_map(|v| evaluate::SCALES.map(|s| (v, s)));
+                for (pair, (variant, scale)) in pairs.enumerate() {
+                    evaluate::for_chunks(judge, samples, 1, |turn, inputs| {
+                        if turn != pair % chunks {
+                            return Ok(());
+                        }
+                        let inputs =
+                            inputs.iter().map(|x| Ok((x * scale)?)).collect::<Result<Vec<_>>>()?;
+                        let batch = judge.batch(inputs, variant, &mut random)?;
+                        if scale == 1. && is_whole {
+                            worst = judge.spreads(&batch)?.into_iter().fold(worst, f64::max);
+                        }
+                        honest.observe(&evaluate::honest(judge, &batch)?)
+                    })?;
+                }
             }
             threshold::fix_head(&self.network, &honest, self.options.envelope)?;
             let head = self.network.to_head()?.ok_or_else(|| self.failure("it has no head"))?;
@@ -515,15 +556,15 @@ impl<'a> Session<'a> {
             );
             match needed {
                 Some(k)
-                    if check_cost(&self.judge.operation, Check::Sketch, k)
-                        < self.judge.operation.recompute_cost() =>
+                    if check_cost(self.operation(), Check::Sketch, k)
+                        < self.operation().recompute_cost() =>
                 {
                     if k <= self.judge.sketches {
                         return Ok(());
                     }
-                    self.judge.sketches = k;
+                    self.set_check(Check::Sketch, k);
                 }
-                _ => (self.judge.check, self.judge.sketches) = (Check::Replay, 0),
+                _ => self.set_check(Check::Replay, 0),
             }
         }
         Ok(())

@@ -123,9 +123,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let input = BatchInput { x: Tensor::try_from(samples.as_slice())? };
     assert_eq!(input.samples()?.len(), 3);
     let (host, verifier) = (Batch::prover()?, Batch::verifier(VerifierKey::random()?)?);
-    let error = host.prove(&input).unwrap_err();
+    // The artefact was compiled at one sample and serves any number: as one inference, or each alone.
+    let whole = host.prove(&input)?;
+    verifier.verify(&input, &whole)?;
+    let fewer = BatchInput { x: Tensor::try_from(&samples[..2])? };
+    let error = verifier.verify(&fewer, &whole).unwrap_err();
     let proven = host.prove_each(&input)?;
-    println!("batch {} reports; whole: {error}", verifier.verify_each(&input, &proven)?.len());
+    println!("batch {} reports; other input: {error}", verifier.verify_each(&input, &proven)?.len());
 
     // One operation's score, also of one that the whole-model check recomputes.
     let sample = &input.samples()?[2];
@@ -157,6 +161,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let expanded = nomopoly::Verifier::<Batch>::expand(&VerifierKey::random()?)?;
     let light = nomopoly::Verifier::<Batch>::from_expanded(&expanded)?;
     light.verify(&input.samples()?[1], &proven[1])?;
+    // Without weights there is one shape.
+    let error = light.verify(&input, &whole).unwrap_err().to_string();
+    assert!(error.contains("[3, 6]") && error.contains("[1, 6]"), "{error}");
 
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/batch.onnx");
     std::fs::write(path, std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/other.bin"))?)?;
@@ -180,7 +187,7 @@ fn odd_names_paths_and_models_work_and_a_changed_file_is_named() {
     let said = fixture.run();
     for words in [
         "Odd [1, 4]",
-        "batch 3 reports; whole: `x` has shape [3, 6], expected [1, 6]",
+        "batch 3 reports; other input: ",
         "changed: batch.onnx is not the model that this program was built for",
         "gone: cannot read",
     ] {

@@ -106,7 +106,7 @@ impl Ui {
         };
         match setup {
             "schema" => {
-                edit("\"schema\": 1", "\"schema\": 2");
+                edit("\"schema\": 2", "\"schema\": 3");
                 edit(&format!("\"{}\"", env!("CARGO_PKG_VERSION")), "\"9.8.7\"");
             }
             "edited" => edit("\"digest\"", "\"digset\""),

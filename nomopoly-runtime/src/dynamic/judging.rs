@@ -104,6 +104,10 @@ pub(crate) fn compare(
         }
     };
     let (claimed, truth) = (wide(claimed), wide(truth));
+    // An infinity would make the tolerance one.
+    if truth.iter().any(|value| !value.is_finite()) {
+        return Err(format!("output `{name}` is not finite where it is recomputed"));
+    }
     let largest = truth.iter().fold(0f64, |largest, v| largest.max(v.abs()));
     let tolerance = UNTRAINED_TOLERANCE * largest + f64::from(f32::MIN_POSITIVE);
     for (index, (claim, truth)) in claimed.iter().zip(&truth).enumerate() {

@@ -5,6 +5,7 @@ mod expanded;
 pub(crate) mod judging;
 mod prover;
 mod shapes;
+mod stream;
 mod verifier;
 
 pub use expanded::ExpandedKey;

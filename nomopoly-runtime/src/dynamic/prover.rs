@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use tract_onnx::prelude::Tensor as TractTensor;
 
 use super::shapes::{PerShape, shapes_of};
+use super::stream::{self, Streamed};
 use crate::model::CompiledModel;
 use crate::onnx::{Graph, Model, Plan, cut::with_outputs};
 use crate::operation_check::CompiledOperation;
@@ -31,6 +32,9 @@ struct Bound {
     plan: Plan,
     /// Names of the plan's outputs: the model's own first.
     exposed: Vec<String>,
+    proved: Vec<CompiledOperation>,
+    /// The plan's outputs that each of them reads, and the one that it gives, by their places.
+    needs: Vec<Vec<usize>>,
 }
 
 impl Bound {
@@ -45,7 +49,21 @@ impl Bound {
         names.dedup();
         let exposed = with_outputs(graph, &names)?;
         let plan = Plan::new(graph.model().name(), &exposed.proto)?;
-        Ok(Self { plan, exposed: exposed.outputs, model })
+        let exposed = exposed.outputs;
+        let place = |name: &str| {
+            exposed.iter().position(|output| output == name).ok_or_else(|| Error::Operation {
+                operation: name.to_owned(),
+                reason: "the plan does not compute it".into(),
+            })
+        };
+        let proved: Vec<CompiledOperation> = model.proved().cloned().collect();
+        let needs = proved.iter().map(|compiled| {
+            let operation = &compiled.operation;
+            let names = operation.inputs().iter().map(String::as_str);
+            names.chain([operation.output()]).map(place).collect()
+        });
+        let needs = needs.collect::<Result<Vec<Vec<usize>>>>()?;
+        Ok(Self { plan, exposed, proved, needs, model })
     }
 }
 
@@ -106,7 +124,39 @@ impl Prover {
     /// When an input is unknown, missing, of a shape or type that the model does not take, or not
     /// finite, and when the inference overflows.
     pub fn prove(&self, inputs: &[NamedTensor]) -> Result<Proof> {
-        self.with(inputs, |bound, ordered| bound.assemble(ordered, &bound.run(ordered)?))
+        self.with(inputs, Bound::prove)
+    }
+
+    /// Proves an inference that another runtime has run: `computed` holds the tensors of
+    /// [`Prover::needed`], in any order.
+    ///
+    /// # Errors
+    /// As [`Prover::prove`]; [`Error::MissingInput`] when a tensor is not there, and [`Error::Shape`]
+    /// or [`Error::DType`] when it is another one than the model computes.
+    pub fn prove_computed(
+        &self,
+        inputs: &[NamedTensor],
+        computed: &[NamedTensor],
+    ) -> Result<Proof> {
+        let computed: HashMap<&str, &NamedTensor> =
+            computed.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        self.with(inputs, |bound, ordered| {
+            let results = bound.exposed.iter().zip(bound.plan.outputs()).map(|(name, info)| {
+                let tensor = computed
+                    .get(name.as_str())
+                    .ok_or_else(|| Error::MissingInput { input: name.clone() })?;
+                tensor.check(info.dtype, &info.shape)?;
+                Ok(Arc::new(tensor.to_tract()?))
+            });
+            bound.prove_values(ordered, &results.collect::<Result<Vec<_>>>()?)
+        })
+    }
+
+    /// Names of the tensors that a proof is made of: the model's outputs, and the inputs and outputs
+    /// of the operations that a proof has a vector for. A model that gives all of them comes from
+    /// [`crate::onnx::cut::with_outputs`].
+    pub fn needed(&self) -> &[String] {
+        &self.at_compiled.exposed
     }
 
     /// A dishonest host: `edit` may change every tensor that the proof is made of (by its name)
@@ -126,7 +176,7 @@ impl Prover {
                 edit(name, &mut tensor.data);
                 *result = Arc::new(tensor.to_tract()?);
             }
-            bound.assemble(ordered, &results)
+            bound.prove_values(ordered, &results)
         })
     }
 }
@@ -137,40 +187,73 @@ impl Bound {
         self.plan.run(tensors)
     }
 
+    /// Operations are proved while those after them are still computed.
+    fn prove(&self, inputs: &[&NamedTensor]) -> Result<Proof> {
+        let tensors = inputs.iter().map(|input| input.to_tract()).collect::<Result<Vec<_>>>()?;
+        let Streamed { values, results } =
+            stream::run(&self.plan, tensors, &self.needs, |number, value| {
+                self.prove_one(number, value)
+            })?;
+        self.assemble(inputs, &values, results)
+    }
+
     /// The proof of whatever was computed.
-    fn assemble(&self, inputs: &[&NamedTensor], results: &[Arc<TractTensor>]) -> Result<Proof> {
-        let by_name: HashMap<&str, _> =
-            self.exposed.iter().map(String::as_str).zip(results.iter()).collect();
-        let value = |name: &str| {
-            by_name.get(name).copied().ok_or_else(|| Error::Operation {
-                operation: name.to_owned(),
-                reason: "the plan did not compute it".into(),
-            })
+    fn prove_values(&self, inputs: &[&NamedTensor], values: &[Arc<TractTensor>]) -> Result<Proof> {
+        let numbers = (0..self.needs.len()).into_par_iter();
+        let proved =
+            numbers.map(|number| self.prove_one(number, &|place| values.get(place).cloned()));
+        self.assemble(inputs, values, proved.collect::<Result<_>>()?)
+    }
+
+    /// The proof vector of one operation, and its output where that is revealed.
+    fn prove_one(
+        &self,
+        number: usize,
+        value: &dyn Fn(usize) -> Option<Arc<TractTensor>>,
+    ) -> Result<(OperationProof, Option<NamedTensor>)> {
+        let compiled = &self.proved[number];
+        let operation = &compiled.operation;
+        let name = operation.output();
+        let tensors: Option<Vec<_>> =
+            self.needs[number].iter().map(|place| value(*place)).collect();
+        let tensors = tensors.ok_or_else(|| Error::MissingInput { input: name.to_owned() })?;
+        // The output comes last.
+        let values = tensors.iter().map(|tensor| f32_values(name, tensor));
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let values: Vec<&[f32]> = values.iter().map(AsRef::as_ref).collect();
+        let Some((y, x)) = values.split_last() else {
+            return Err(Error::MissingInput { input: name.to_owned() });
         };
-        let named = |name: &str| NamedTensor::from_tract(name, value(name)?);
-        let outputs = self.model.graph().outputs().iter().map(|output| {
-            let tensor = named(&output.name)?;
-            if tensor.is_finite() { Ok(tensor) } else { Err(Error::NonFinite { tensor: tensor.name }) }
+        let (vector, squares) = compiled.artefact.generator.proof_with_squares(x, y)?;
+        if !squares.is_finite() {
+            return Err(Error::NonFinite { tensor: name.to_owned() });
+        }
+        let revealed = match tensors.last() {
+            Some(tensor) if compiled.in_transcript() => {
+                Some(NamedTensor::from_tract(name, tensor)?)
+            }
+            _ => None,
+        };
+        let artefact = compiled.artefact.id;
+        Ok((OperationProof { operation: name.to_owned(), artefact, vector }, revealed))
+    }
+
+    fn assemble(
+        &self,
+        inputs: &[&NamedTensor],
+        values: &[Arc<TractTensor>],
+        proved: Vec<(OperationProof, Option<NamedTensor>)>,
+    ) -> Result<Proof> {
+        // The model's own outputs are the plan's first.
+        let outputs = self.model.graph().outputs().iter().zip(values).map(|(output, value)| {
+            let tensor = NamedTensor::from_tract(&output.name, value)?;
+            if tensor.is_finite() {
+                Ok(tensor)
+            } else {
+                Err(Error::NonFinite { tensor: tensor.name })
+            }
         });
         let outputs = outputs.collect::<Result<Vec<_>>>()?;
-        let prove = |compiled: &CompiledOperation| {
-            let operation = &compiled.operation;
-            let name = operation.output();
-            let values = |name: &str| f32_values(name, value(name)?);
-            let x =
-                operation.inputs().iter().map(|name| values(name)).collect::<Result<Vec<_>>>()?;
-            let x: Vec<&[f32]> = x.iter().map(AsRef::as_ref).collect();
-            let (vector, squares) =
-                compiled.artefact.generator.proof_with_squares(&x, &values(name)?)?;
-            if !squares.is_finite() {
-                return Err(Error::NonFinite { tensor: name.to_owned() });
-            }
-            let revealed = compiled.in_transcript().then(|| named(name)).transpose()?;
-            let artefact = compiled.artefact.id;
-            Ok((OperationProof { operation: name.to_owned(), artefact, vector }, revealed))
-        };
-        let proved: Vec<&CompiledOperation> = self.model.proved().collect();
-        let proved = proved.into_par_iter().map(prove).collect::<Result<Vec<_>>>()?;
         let (operations, transcript): (Vec<_>, Vec<_>) = proved.into_iter().unzip();
         let transcript = transcript.into_iter().flatten().collect();
         Ok(Proof {

@@ -1,20 +1,23 @@
 //! The verifier's side: recompute everything between the linear operations from the input and the
 //! revealed transcript, and check each linear operation with secret sketches.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use candle_core::Device;
 use rayon::prelude::*;
+use tract_onnx::prelude::Tensor as TractTensor;
 
 use super::expanded::ExpandedKey;
 use super::judging::{checked_by, compare, judged, verdict};
 use super::shapes::{PerShape, shapes_of};
+use super::stream::{self, Streamed};
 use crate::key::VerifierKey;
 use crate::model::CompiledModel;
 use crate::onnx::{CutGraph, Plan, cut::cut};
 use crate::operation_check::OperationVerifier;
 use crate::outline::Outline;
-use crate::proof::{OperationProof, Proof};
+use crate::proof::Proof;
 use crate::report::{CheckedBy, OperationReport, Report};
 use crate::tensor::NamedTensor;
 use crate::{Error, Result};
@@ -39,6 +42,8 @@ struct Bound {
     /// Names of the plan's inputs: model inputs, then transcript.
     plan_inputs: Vec<String>,
     plan_outputs: Vec<String>,
+    /// The plan's outputs that each operation reads, by their places.
+    needs: Vec<Vec<usize>>,
     device: Device,
 }
 
@@ -151,7 +156,17 @@ impl Bound {
         let plan = Plan::new(&outline.name, &cut.proto)?;
         let device = device.clone();
         let (plan_inputs, plan_outputs) = (cut.inputs, cut.outputs);
-        Ok(Self { outline, operations, plan, plan_inputs, plan_outputs, device })
+        let place = |name: &String| {
+            plan_outputs.iter().position(|output| output == name).ok_or_else(|| Error::Operation {
+                operation: name.clone(),
+                reason: "the plan does not compute it".into(),
+            })
+        };
+        let needs = operations.iter().map(|verifier: &OperationVerifier| {
+            verifier.compiled().operation.inputs().iter().map(place).collect()
+        });
+        let needs = needs.collect::<Result<Vec<Vec<usize>>>>()?;
+        Ok(Self { outline, operations, plan, plan_inputs, plan_outputs, needs, device })
     }
 
     /// The same for the same model at other shapes, with the same secret vectors.
@@ -178,42 +193,34 @@ impl Bound {
                 None => Err(Error::MissingInput { input: name.clone() }),
             })
             .collect::<Result<Vec<_>>>()?;
-        let results = self.plan.run(plan_inputs)?;
-        let recomputed: HashMap<&str, _> =
-            self.plan_outputs.iter().map(String::as_str).zip(results.iter()).collect();
-
         let claimed: HashMap<&str, &NamedTensor> = proof
             .outputs
             .iter()
             .chain(&proof.transcript)
             .map(|tensor| (tensor.name.as_str(), tensor))
             .collect();
-        let judge = |verifier: &OperationVerifier, vector: &OperationProof| {
-            let operation = &verifier.compiled().operation;
-            let value = |name: &String| {
-                recomputed.get(name.as_str()).map(|tensor| tensor.as_ref()).ok_or_else(|| {
-                    Error::Operation {
-                        operation: name.clone(),
-                        reason: "the plan did not compute it".into(),
-                    }
-                })
-            };
-            let x = operation.inputs().iter().map(value).collect::<Result<Vec<_>>>()?;
-            let name = operation.output();
-            let claimed = claimed
-                .get(name)
-                .ok_or_else(|| Error::MissingInput { input: name.to_owned() })?;
+        // Operations are judged while what comes after them is still recomputed.
+        let judge = |number: usize, value: &dyn Fn(usize) -> Option<Arc<TractTensor>>| {
+            let (verifier, vector) = (&self.operations[number], &proof.operations[number]);
+            let name = verifier.compiled().operation.output();
+            let x: Option<Vec<_>> = self.needs[number].iter().map(|place| value(*place)).collect();
+            let x = x.ok_or_else(|| Error::MissingInput { input: name.to_owned() })?;
+            let x: Vec<&TractTensor> = x.iter().map(AsRef::as_ref).collect();
+            let claimed =
+                claimed.get(name).ok_or_else(|| Error::MissingInput { input: name.to_owned() })?;
             verdict(verifier, &x, claimed, &vector.vector, &self.device)
         };
-        let verdicts = self.operations.par_iter().zip(&proof.operations);
-        let verdicts = verdicts.map(|(verifier, vector)| judge(verifier, vector));
-        let verdicts = verdicts.collect::<Result<Vec<_>>>()?;
-        let verdicts = self.operations.iter().zip(verdicts).map(|(verifier, verdict)| {
+        let Streamed { values, results } =
+            stream::run(&self.plan, plan_inputs, &self.needs, judge)?;
+        let recomputed: HashMap<&str, _> =
+            self.plan_outputs.iter().map(String::as_str).zip(values.iter()).collect();
+        let verdicts = self.operations.iter().zip(results).map(|(verifier, verdict)| {
             (verifier.compiled().operation.output(), (checked_by(verifier), verdict))
         });
         let verdicts: HashMap<&str, _> = verdicts.collect();
 
         let mut operations = vec![];
+        let mut compared: HashSet<&str> = HashSet::new();
         for node in &self.outline.nodes {
             let Some(name) = node.outputs.first() else { continue };
             let mut report = match verdicts.get(name.as_str()) {
@@ -230,23 +237,49 @@ impl Bound {
                 },
             };
             // Outputs of nodes without a verdict, and outputs that the transcript holds as well,
-            // are compared with what was recomputed.
+            // are compared with what was recomputed: all of them, however the first came out.
+            let judged_by = report.checked_by;
             for output in &node.outputs {
                 if let Some(claimed) = proof.outputs.iter().find(|tensor| tensor.name == *output)
-                    && report.checked_by != CheckedBy::Replay
+                    && (judged_by != CheckedBy::Replay || output != name)
                     && let Some(truth) = recomputed.get(output.as_str())
                 {
+                    compared.insert(output.as_str());
                     let truth = NamedTensor::from_tract(output, truth)?;
-                    let exact = report.checked_by != CheckedBy::Recomputed;
+                    let exact = judged_by != CheckedBy::Recomputed && output == name;
                     if let Err(reason) = compare(claimed, &truth, exact) {
                         report.accepted = false;
                         report.reason.get_or_insert(reason);
-                    } else if report.checked_by == CheckedBy::Recomputed {
+                    } else if judged_by == CheckedBy::Recomputed {
                         report.checked_by = CheckedBy::Replay;
                     }
+                } else if output == name && judged_by == CheckedBy::Replay {
+                    // The verdict is about it.
+                    compared.insert(name);
                 }
             }
             operations.push(report);
+        }
+        // What no node computes: constants and inputs that are outputs too.
+        for claimed in &proof.outputs {
+            if compared.contains(claimed.name.as_str()) {
+                continue;
+            }
+            let truth = recomputed
+                .get(claimed.name.as_str())
+                .ok_or_else(|| Error::MissingInput { input: claimed.name.clone() })?;
+            let truth = NamedTensor::from_tract(&claimed.name, truth)?;
+            let reason = compare(claimed, &truth, false).err();
+            operations.push(OperationReport {
+                operation: claimed.name.clone(),
+                kind: "output".into(),
+                checked_by: CheckedBy::Replay,
+                accepted: reason.is_none(),
+                score: None,
+                residual: None,
+                certified_deviation: None,
+                reason,
+            });
         }
         Ok(Report { model: self.outline.digest, operations })
     }

@@ -157,11 +157,7 @@ impl Generator {
     ///
     /// # Errors
     /// As [`Generator::proof_of`].
-    pub fn proof_with_squares(
-        &self,
-        inputs: &[&[f32]],
-        output: &[f32],
-    ) -> Result<(Vec<f32>, f64)> {
+    pub fn proof_with_squares(&self, inputs: &[&[f32]], output: &[f32]) -> Result<(Vec<f32>, f64)> {
         let inputs = match inputs {
             [input] => Cow::Borrowed(*input),
             several => Cow::Owned(several.concat()),

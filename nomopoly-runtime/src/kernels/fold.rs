@@ -49,7 +49,8 @@ pub(crate) fn signed_sums(x: &[f32], signs: &[f32], scale: f32) -> (Lanes, Lanes
     let (signs, _) = signs.as_chunks::<LANES>();
     let (mut sums, mut squares) = Arch::new().dispatch(Sums(rows, signs, scale));
     if let (false, Some(signs)) = (rest.is_empty(), signs.get(rows.len())) {
-        for (((value, sign), sum), square) in rest.iter().zip(signs).zip(&mut sums).zip(&mut squares)
+        for (((value, sign), sum), square) in
+            rest.iter().zip(signs).zip(&mut sums).zip(&mut squares)
         {
             let value = value * scale;
             *sum += value * sign;

@@ -38,18 +38,54 @@ fn passes(k: usize, registers: usize) -> impl Iterator<Item = (usize, usize)> {
 macro_rules! with_width {
     ($width:expr, $name:ident => $call:expr) => {
         match $width {
-            1 => { const $name: usize = 1; $call }
-            2 => { const $name: usize = 2; $call }
-            3 => { const $name: usize = 3; $call }
-            4 => { const $name: usize = 4; $call }
-            5 => { const $name: usize = 5; $call }
-            6 => { const $name: usize = 6; $call }
-            7 => { const $name: usize = 7; $call }
-            8 => { const $name: usize = 8; $call }
-            9 => { const $name: usize = 9; $call }
-            10 => { const $name: usize = 10; $call }
-            11 => { const $name: usize = 11; $call }
-            12 => { const $name: usize = 12; $call }
+            1 => {
+                const $name: usize = 1;
+                $call
+            }
+            2 => {
+                const $name: usize = 2;
+                $call
+            }
+            3 => {
+                const $name: usize = 3;
+                $call
+            }
+            4 => {
+                const $name: usize = 4;
+                $call
+            }
+            5 => {
+                const $name: usize = 5;
+                $call
+            }
+            6 => {
+                const $name: usize = 6;
+                $call
+            }
+            7 => {
+                const $name: usize = 7;
+                $call
+            }
+            8 => {
+                const $name: usize = 8;
+                $call
+            }
+            9 => {
+                const $name: usize = 9;
+                $call
+            }
+            10 => {
+                const $name: usize = 10;
+                $call
+            }
+            11 => {
+                const $name: usize = 11;
+                $call
+            }
+            12 => {
+                const $name: usize = 12;
+                $call
+            }
             _ => {}
         }
     };

@@ -47,7 +47,8 @@ impl Layout {
             }
         }
         let (rows, pitch) = (output[0] + reach[0], output[1] + reach[1]);
-        let offset = |(phase, step): (usize, [usize; 2])| (phase * rows + step[0]) * pitch + step[1];
+        let offset =
+            |(phase, step): (usize, [usize; 2])| (phase * rows + step[0]) * pitch + step[1];
         let offsets = taps.into_iter().map(offset).collect();
         let identity = window.is_identity();
         Some(Self { input, output, strides, pads, phases, rows, pitch, offsets, identity })
@@ -89,7 +90,9 @@ impl Layout {
         let mut arranged = vec![0.; channels * self.plane()];
         let planes = arranged.chunks_exact_mut(self.plane().max(1));
         for (image, plane) in x.chunks_exact(area.max(1)).zip(planes) {
-            for (phase, part) in self.phases.iter().zip(plane.chunks_exact_mut(self.rows * self.pitch)) {
+            for (phase, part) in
+                self.phases.iter().zip(plane.chunks_exact_mut(self.rows * self.pitch))
+            {
                 self.copy(image, *phase, part);
             }
         }

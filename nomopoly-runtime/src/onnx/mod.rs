@@ -12,6 +12,7 @@ mod attributes;
 mod binding;
 pub mod builder;
 pub mod cut;
+mod deviations;
 mod digest;
 mod external;
 mod graph;

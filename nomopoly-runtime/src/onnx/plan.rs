@@ -1,13 +1,15 @@
 //! Running a graph.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use tract_onnx::pb;
 use tract_onnx::prelude::{
-    Framework, InferenceModelExt, IntoArcTensor, IntoRunnable, TValue, Tensor, TypedFact,
-    TypedModel, TypedRunnableModel,
+    DatumType, Framework, InferenceModelExt, IntoArcTensor, IntoRunnable, TValue, Tensor,
+    TractError, TypedFact, TypedModel, TypedRunnableModel,
 };
+use tract_onnx::tract_core;
 
 use super::graph::TensorInfo;
 use super::infer::{guarded, plain_dtype, plain_tensor};
@@ -22,6 +24,8 @@ pub struct Plan {
     outputs: Vec<TensorInfo>,
     /// `None` for a graph without outputs, where there is nothing to run.
     runnable: Option<Arc<TypedRunnableModel>>,
+    /// The places of the outputs that a node's slot gives.
+    watched: HashMap<(usize, usize), Vec<usize>>,
 }
 
 impl Plan {
@@ -35,7 +39,8 @@ impl Plan {
         let outputs = proto.graph.iter().flat_map(|graph| &graph.output);
         let output_names: Vec<&str> = outputs.map(|output| output.name.as_str()).collect();
         if output_names.is_empty() {
-            return Ok(Self { name, inputs: vec![], outputs: vec![], runnable: None });
+            let watched = HashMap::new();
+            return Ok(Self { name, inputs: vec![], outputs: vec![], runnable: None, watched });
         }
         let model: TypedModel =
             guarded(&name, || support::front_end().model_for_proto_model(proto)?.into_optimized())?;
@@ -56,8 +61,12 @@ impl Plan {
                 info(&name, output, guarded(&name, || model.outlet_fact(*outlet))?)
             })
             .collect::<Result<_>>()?;
+        let mut watched: HashMap<(usize, usize), Vec<usize>> = HashMap::new();
+        for (place, outlet) in model.outputs.iter().enumerate() {
+            watched.entry((outlet.node, outlet.slot)).or_default().push(place);
+        }
         let runnable = Some(guarded(&name, || model.into_runnable())?);
-        Ok(Self { name, inputs, outputs, runnable })
+        Ok(Self { name, inputs, outputs, runnable, watched })
     }
 
     /// What [`Plan::run`] takes, in order.
@@ -80,11 +89,42 @@ impl Plan {
         I: IntoIterator,
         I::Item: Into<Arc<Tensor>>,
     {
+        self.run_watched(inputs, |_, _| {})
+    }
+
+    /// As [`Plan::run`], and tells `watch` of outputs, by their places, as soon as they are there:
+    /// work on them can begin while the rest is computed. Outputs that no node computes (constants,
+    /// inputs) and integers that are shapes come with the others at the end.
+    ///
+    /// # Errors
+    /// As [`Plan::run`].
+    pub fn run_watched<I>(
+        &self,
+        inputs: I,
+        mut watch: impl FnMut(usize, &Arc<Tensor>),
+    ) -> Result<Vec<Arc<Tensor>>>
+    where
+        I: IntoIterator,
+        I::Item: Into<Arc<Tensor>>,
+    {
         let Some(runnable) = &self.runnable else { return Ok(Vec::new()) };
         let inputs: Vec<TValue> =
             inputs.into_iter().map(|input| TValue::from_const(input.into())).collect();
         self.check(&inputs)?;
-        let outputs = guarded(&self.name, || runnable.run(inputs.into()))?;
+        let outputs = guarded(&self.name, || {
+            runnable.spawn()?.run_plan_with_eval(inputs.into(), |context, state, node, input| {
+                let values = tract_core::plan::eval(context, state, node, input)?;
+                for (slot, value) in values.iter().enumerate() {
+                    if let Some(places) = self.watched.get(&(node.id, slot))
+                        && let Some(tensor) = value.as_arc_tensor()
+                        && tensor.datum_type() != DatumType::TDim
+                    {
+                        places.iter().for_each(|place| watch(*place, tensor));
+                    }
+                }
+                Ok::<_, TractError>(values)
+            })
+        })?;
         outputs.into_iter().map(|output| plain_tensor(output.into_arc_tensor())).collect()
     }
 

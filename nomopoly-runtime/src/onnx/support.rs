@@ -3,6 +3,7 @@
 use tract_onnx::model::{Onnx, ParsingContext};
 use tract_onnx::pb;
 
+use super::deviations;
 use super::infer::guarded;
 use super::model::Model;
 use super::names::{node_id, subgraphs};
@@ -27,13 +28,14 @@ pub(crate) fn front_end() -> Onnx {
         .with_ignore_value_info(true)
 }
 
-/// Checks that tract knows every operation, those inside subgraphs included.
+/// Checks that tract knows every operation, in the form that it has, those inside subgraphs
+/// included.
 ///
 /// # Errors
-/// [`Error::UnsupportedNodes`] lists every node that it does not know.
+/// [`Error::UnsupportedNodes`] lists every node that it does not know or understand.
 pub(crate) fn check(model: &Model, onnx: &Onnx) -> Result<()> {
     let mut nodes = Vec::new();
-    unknown(model.proto(), model.graph()?, onnx, &mut nodes);
+    unsupported(model.proto(), model.graph()?, onnx, &mut nodes);
     if nodes.is_empty() {
         Ok(())
     } else {
@@ -41,13 +43,18 @@ pub(crate) fn check(model: &Model, onnx: &Onnx) -> Result<()> {
     }
 }
 
-fn unknown(proto: &pb::ModelProto, graph: &pb::GraphProto, onnx: &Onnx, found: &mut Vec<String>) {
+fn unsupported(
+    proto: &pb::ModelProto,
+    graph: &pb::GraphProto,
+    onnx: &Onnx,
+    found: &mut Vec<String>,
+) {
     for node in &graph.node {
         if let Some(reason) = reason(proto, node, onnx) {
             found.push(describe(node, &reason));
         }
         for inner in subgraphs(node) {
-            unknown(proto, inner, onnx, found);
+            unsupported(proto, inner, onnx, found);
         }
     }
 }
@@ -74,7 +81,7 @@ fn reason(proto: &pb::ModelProto, node: &pb::NodeProto, onnx: &Onnx) -> Option<S
     if !onnx.op_register.0.contains_key(op) {
         return Some("tract does not know this operation".to_string());
     }
-    None
+    deviations::reason(node).map(str::to_string)
 }
 
 /// After tract refused a graph: which nodes it refuses, each with its own reason. Empty when

@@ -1,6 +1,7 @@
 //! MaxPool. <https://onnx.ai/onnx/operators/onnx__MaxPool.html>
 //!
-//! `ceil_mode` since opset 10, `dilations` since 10; the output `Indices` is not supported.
+//! `ceil_mode` since opset 10, `dilations` since 10. tract computes the output `Indices` too; a node
+//! that has it has no artefact.
 
 use candle_core::Tensor;
 use nomopoly_manifest::Attribute;

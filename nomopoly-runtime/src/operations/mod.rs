@@ -112,9 +112,8 @@ impl Operation {
         let node = node.ok_or_else(|| wrong("the model has no such node".into()))?;
         let device = self.constants.first().map_or(Device::Cpu, |c| c.device().clone());
         let operation = Self::parse(graph, node, &device, &self.named)?;
-        let operation = operation.map_err(|reason| {
-            wrong(format!("it has no artefact at these shapes: {}", reason.0))
-        })?;
+        let operation = operation
+            .map_err(|reason| wrong(format!("it has no artefact at these shapes: {}", reason.0)))?;
         if operation.spec.kind != self.spec.kind
             || operation.varying != self.varying
             || operation.constants.len() != self.constants.len()

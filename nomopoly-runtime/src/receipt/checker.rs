@@ -33,6 +33,8 @@ pub struct ReceiptVerifier {
     /// What leads to each operation's inputs, and to the model's outputs.
     segments: Vec<Segment>,
     outputs: Segment,
+    /// Operations of the transcript whose output is one of the model, by their places.
+    answers: Vec<u32>,
     device: Device,
 }
 
@@ -85,11 +87,14 @@ impl ReceiptVerifier {
                 segment(wanted)
             })
             .collect::<Result<_>>()?;
-        let outputs = model.graph().outputs().iter().map(|output| output.name.as_str()).collect();
+        let outputs: Vec<&str> =
+            model.graph().outputs().iter().map(|output| output.name.as_str()).collect();
+        let answers = outputs.iter().filter(|name| at.contains(name));
+        let answers = answers.filter_map(|name| places.get(name).copied()).collect();
         let outputs = segment(outputs)?;
         let drawn = operations.iter().map(drawn).collect();
         let (outline, device) = (model.outline().clone(), device.clone());
-        Ok(Self { outline, operations, drawn, segments, outputs, device })
+        Ok(Self { outline, operations, drawn, segments, outputs, answers, device })
     }
 
     /// Names, shapes and kinds of the model.
@@ -135,7 +140,9 @@ impl ReceiptVerifier {
         self.check_receipt(receipt)?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| Error::Random(error.to_string()))?;
-        let chosen = draw(strategy, &self.drawn, &mut ChaCha20Rng::from_seed(seed));
+        let mut chosen = draw(strategy, &self.drawn, &mut ChaCha20Rng::from_seed(seed));
+        // An answer that the transcript itself holds follows from nothing else that is opened.
+        chosen.extend(self.answers.iter().map(|index| (*index, vec![])));
         // The outputs of operations that lead to the model's outputs are always asked for: the
         // answer itself is recomputed from them.
         let mut producers: BTreeSet<u32> = self.outputs.producers.iter().copied().collect();

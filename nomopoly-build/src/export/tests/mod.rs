@@ -108,7 +108,8 @@ impl Subject {
         };
         let generator = Generator::from_seed([9; 32], x_len, y_len, PROOF_DIM, &device).unwrap();
         let mut random = ChaCha20Rng::from_seed([3; 32]);
-        let (adversary, _) = Adversary::new(operation, PROOF_DIM, &mut random, &device).unwrap();
+        let (adversary, _) =
+            Adversary::new(operation, operation, PROOF_DIM as u32, &mut random, &device).unwrap();
         let artefact = Arc::new(Artefact { id, header, generator, network });
         let compiled = CompiledOperation::new(operation.clone(), artefact).unwrap();
         let exported = export(&compiled, &adversary).unwrap();

@@ -122,14 +122,19 @@ impl Convolution {
     /// The convolution as one product per group over gathered patches.
     fn convolve(&self, x: &Tensor, weights: &Tensor) -> Result<Tensor> {
         let images = x.dim(0)?;
-        let patches = self.taps()?.apply(x, 0.)?;
-        let k = self.per_group() * self.window.taps();
         let positions = self.window.positions();
         let outs = self.channels_out / self.groups;
-        let patches = patches.reshape((images, self.groups, k, positions))?;
-        let weights = weights.reshape((1, self.groups, outs, k))?;
-        let weights = weights.broadcast_as((images, self.groups, outs, k))?.contiguous()?;
-        Ok(weights.matmul(&patches)?.reshape((images, self.channels_out, positions))?)
+        let k = self.per_group() * self.window.taps();
+        let weights = weights.reshape((self.groups, outs, k))?;
+        let y = by_group(&weights, &self.patches(x)?)?;
+        Ok(y.reshape((images, self.channels_out, positions))?)
+    }
+
+    /// What each position sees, `[images, groups, C_in / groups * taps, positions]`.
+    fn patches(&self, x: &Tensor) -> Result<Tensor> {
+        let k = self.per_group() * self.window.taps();
+        let shape = (x.dim(0)?, self.groups, k, self.window.positions());
+        Ok(self.taps()?.apply(x, 0.)?.reshape(shape)?)
     }
 
     fn add_bias(y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
@@ -151,6 +156,19 @@ impl Convolution {
         let scale = scale.reshape((batch, 1, 1))?.repeat((1, self.images, 1))?;
         Ok((norms.sqrt()?, scale.reshape((images, 1, 1))?))
     }
+}
+
+/// `[groups, M, K]` times `[images, groups, K, P]`: `[images, groups, M, P]`.
+fn by_group(weights: &Tensor, x: &Tensor) -> Result<Tensor> {
+    let (images, groups, k, positions) = x.dims4()?;
+    let m = weights.dim(1)?;
+    if images == 1 {
+        return Ok(weights.matmul(&x.squeeze(0)?)?.unsqueeze(0)?);
+    }
+    // All images side by side: one large product, and the weights are not copied for each of them.
+    let x = x.permute((1, 2, 0, 3))?.contiguous()?.reshape((groups, k, images * positions))?;
+    let y = weights.matmul(&x)?.reshape((groups, m, images, positions))?;
+    Ok(y.permute((2, 0, 1, 3))?.contiguous()?)
 }
 
 fn energy(weights: &Tensor, groups: usize) -> Result<Tensor> {
@@ -200,6 +218,18 @@ impl Linear for Convolution {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = self.convolve(&self.images_of(x)?, &self.weights)?;
+        self.finish(&Self::add_bias(y, self.bias.as_ref())?, x.dim(0)?)
+    }
+
+    fn forward_low_rank(&self, x: &Tensor, down: &Tensor, up: &Tensor) -> Result<Tensor> {
+        let images = self.images_of(x)?;
+        let (rank, k) = down.dims2()?;
+        let outs = self.channels_out / self.groups;
+        let down =
+            down.reshape((1, rank, k))?.broadcast_as((self.groups, rank, k))?.contiguous()?;
+        let inner = by_group(&down, &self.patches(&images)?)?;
+        let y = by_group(&up.reshape((self.groups, outs, rank))?, &inner)?;
+        let y = y.reshape((images.dim(0)?, self.channels_out, self.window.positions()))?;
         self.finish(&Self::add_bias(y, self.bias.as_ref())?, x.dim(0)?)
     }
 
@@ -358,9 +388,7 @@ impl Linear for Convolution {
             strides: window.strides.clone(),
             pads: window.pads_begin.clone(),
         };
-        let shape = |channels: usize, extents: &[usize]| {
-            [&[1, channels], extents].concat()
-        };
+        let shape = |channels: usize, extents: &[usize]| [&[1, channels], extents].concat();
         let part = Window {
             pads_begin: vec![0; axes],
             pads_end: vec![0; axes],

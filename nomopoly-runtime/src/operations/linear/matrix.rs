@@ -187,6 +187,16 @@ impl Linear for Matrix {
         self.finish(Self::add_bias(y, &self.bias)?)
     }
 
+    fn forward_low_rank(&self, x: &Tensor, down: &Tensor, up: &Tensor) -> Result<Tensor> {
+        let inner = self.product(&self.rows_of(x)?, down)?;
+        let y = self.product(&inner, up)?;
+        // A right operand of several batches spreads a single one.
+        let mut shape = vec![x.dim(0)?];
+        shape.extend(&self.y_shape);
+        let y = y.broadcast_as(shape)?.contiguous()?;
+        self.finish(Self::add_bias(y, &self.bias)?)
+    }
+
     fn forward_reordered(&self, x: &Tensor) -> Result<Tensor> {
         // The reduction in two halves, the second first, the bias first of all.
         let x = self.rows_of(x)?;

@@ -87,6 +87,10 @@ pub trait Linear: Send + Sync {
     fn with_weights(&self, weights: Tensor) -> Result<Box<dyn Linear>>;
     /// `[B, ...input]` to `[B, ...output]`.
     fn forward(&self, x: &Tensor) -> Result<Tensor>;
+    /// The operation with the weights `up down` in place of its own, which are never made: for Conv
+    /// `down` is `[rank, C_in / groups * taps]` and `up` `[C_out, rank]`; for Gemm and MatMul `down`
+    /// is `[K, rank]` and `up` `[rank, N]`, for every batch index.
+    fn forward_low_rank(&self, x: &Tensor, down: &Tensor, up: &Tensor) -> Result<Tensor>;
     /// The same sum in another order, as another runtime would have computed it.
     fn forward_reordered(&self, x: &Tensor) -> Result<Tensor>;
     /// The same in f64, rounded at the end: the most exact runtime.
