@@ -6,8 +6,8 @@ use nomopoly::candle_core::Device;
 use nomopoly::dynamic::Prover;
 use nomopoly::onnx::{DatumType, builder, round_to_int8};
 use nomopoly::receipt::{
-    Asked, Challenge, Committed, OpenedOutput, OpenedVector, Opening, Part, Receipt,
-    ReceiptVerifier, Strategy,
+    Challenge, Committed, OpenedOutput, OpenedVector, Opening, Part, Receipt, ReceiptVerifier,
+    Strategy,
 };
 use nomopoly::{CompiledModel, Digest, Error, NamedTensor, TensorData, VerifierKey};
 use nomopoly_build::manifest::CompileOptions;

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod catalogue;
 pub mod compile;
+pub mod growth;
 pub mod results;
 pub mod shapes;
 pub mod speed;

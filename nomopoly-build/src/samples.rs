@@ -320,6 +320,9 @@ fn node_columns(graph: &Graph, node: &nomopoly_runtime::onnx::pb::NodeProto) -> 
     output.and_then(|value| value.shape.last().copied()).unwrap_or(1)
 }
 
+/// Is told of a run by its number, and of what operations receive in it, by name.
+type Take<'a> = dyn FnMut(usize, &HashMap<&str, &[f32]>) -> Result<()> + 'a;
+
 /// Runs the model on inputs that `source` gives by their number, and tells `take` of the inputs of
 /// the operations by name.
 fn run_model(
@@ -328,7 +331,7 @@ fn run_model(
     runs: usize,
     source: &mut dyn FnMut(usize) -> Result<Vec<NamedTensor>>,
     check_stop: &dyn Fn() -> Result<()>,
-    take: &mut dyn FnMut(usize, &HashMap<&str, &[f32]>) -> Result<()>,
+    take: &mut Take<'_>,
 ) -> Result<()> {
     let mut names: Vec<&str> =
         operations.iter().flat_map(|op| op.inputs().iter().map(String::as_str)).collect();

@@ -7,11 +7,13 @@
 
 pub(crate) mod axis;
 pub(crate) mod canvas;
+mod cost;
 pub(crate) mod numbers;
 pub(crate) mod panel;
 pub(crate) mod summary;
 mod training;
 
+pub use cost::{Cost, Growth, cost_against_size, exponent};
 use nomopoly_manifest::{Case, Metrics};
 use plotters::style::RGBColor;
 

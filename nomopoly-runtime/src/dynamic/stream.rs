@@ -18,15 +18,12 @@ pub(super) struct Streamed<T> {
 ///
 /// # Errors
 /// When the plan fails, and the first error of a job.
-pub(super) fn run<T: Send>(
+pub(super) fn run<T: Send + Sync>(
     plan: &Plan,
     inputs: Vec<Tensor>,
     needs: &[Vec<usize>],
     job: impl Fn(usize, &dyn Fn(usize) -> Option<Arc<Tensor>>) -> Result<T> + Sync,
-) -> Result<Streamed<T>>
-where
-    T: Sync,
-{
+) -> Result<Streamed<T>> {
     let count = plan.outputs().len();
     let values: Vec<OnceLock<Arc<Tensor>>> = (0..count).map(|_| OnceLock::new()).collect();
     let results: Vec<OnceLock<Result<T>>> = needs.iter().map(|_| OnceLock::new()).collect();
