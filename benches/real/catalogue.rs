@@ -97,7 +97,7 @@ const MODELS: &[Real] = &[
         "PP-OCRv4's text detection",
         &[("x", &[1, 3, 320, 320])],
         &[&[("x", &[1, 3, 160, 256])]],
-        8.
+        64.
     ),
     model!(
         "recognition",

@@ -218,6 +218,12 @@ impl NamedTensor {
     /// # Errors
     /// The first of the three that is wrong, with what was expected.
     pub fn check(&self, dtype: DatumType, shape: &[usize]) -> Result<()> {
+        self.check_form(dtype, shape)?;
+        if self.is_finite() { Ok(()) } else { Err(Error::NonFinite { tensor: self.name.clone() }) }
+    }
+
+    /// [`NamedTensor::check`] but for finiteness.
+    pub(crate) fn check_form(&self, dtype: DatumType, shape: &[usize]) -> Result<()> {
         self.check_len()?;
         if self.data.datum_type() != dtype {
             return Err(Error::DType {
@@ -233,7 +239,7 @@ impl NamedTensor {
                 expected: shape.to_vec(),
             });
         }
-        if self.is_finite() { Ok(()) } else { Err(Error::NonFinite { tensor: self.name.clone() }) }
+        Ok(())
     }
 
     /// Whether no element is NaN or infinite.

@@ -211,7 +211,7 @@ impl<'a> Session<'a> {
             let scales = (magnitude(x)?, magnitude(std::slice::from_ref(&y))?);
             (Trainable::mlp(inputs, scales.0, scales.1, &mut random, &device)?, 1e-3)
         } else {
-            (Trainable::head(&mut random, &device)?, 0.05)
+            (Trainable::head(options.envelope, &mut random, &device)?, 0.05)
         };
         let (adversary, variables) =
             Adversary::new(&operation, &judge.operation, options.proof_dim, &mut random, &device)?;

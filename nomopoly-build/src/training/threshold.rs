@@ -127,7 +127,7 @@ mod tests {
     fn everything_below_the_corner_is_accepted_and_the_threshold_is_near_it() {
         for envelope in [8., 64., 1000.] {
             let mut random = random::stream(0, "threshold", "test");
-            let network = Trainable::head(&mut random, &Device::Cpu).unwrap();
+            let network = Trainable::head(8., &mut random, &Device::Cpu).unwrap();
             fix_head(&network, &HonestResiduals::default(), envelope).unwrap();
             let head = network.to_head().unwrap().unwrap();
             let batch = envelope_batch(envelope, 500, &mut random, &Device::Cpu).unwrap();

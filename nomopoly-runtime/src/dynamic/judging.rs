@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use candle_core::{Device, Tensor};
+use nomopoly_manifest::DEFAULT_ENVELOPE;
 use tract_onnx::prelude::Tensor as TractTensor;
 
 use crate::artefact::Network;
@@ -39,6 +40,9 @@ pub(crate) fn verdict(
         if let Some(verdict) = verifier.verify_plain(&values, output, vector)? {
             return Ok(verdict);
         }
+    }
+    if !output.is_finite() {
+        return Err(Error::NonFinite { tensor: name.to_owned() });
     }
     let named = operation.inputs().iter().zip(x);
     let x = named.map(|(name, x)| to_sample(name, x, device)).collect::<Result<Vec<_>>>()?;
@@ -79,12 +83,21 @@ pub(crate) fn judged(
     }
 }
 
+/// How much the tolerance for recomputed outputs is widened: as the widest envelope that an
+/// operation of the model was compiled with, in envelopes of the default.
+pub(crate) fn width<'a>(operations: impl Iterator<Item = &'a OperationVerifier>) -> f64 {
+    let envelopes = operations.map(|verifier| verifier.compiled().artefact.header.options.envelope);
+    envelopes.fold(DEFAULT_ENVELOPE, f64::max) / DEFAULT_ENVELOPE
+}
+
 /// Compares a claimed output with the recomputed one: exactly for integers and for what the
-/// transcript holds already, within rounding for floats of nodes without an artefact.
+/// transcript holds already, within rounding for floats of nodes without an artefact; `width` widens
+/// that.
 pub(crate) fn compare(
     claimed: &NamedTensor,
     truth: &NamedTensor,
     exact: bool,
+    width: f64,
 ) -> std::result::Result<(), String> {
     let name = &claimed.name;
     if exact || !matches!(truth.data, TensorData::F32(_) | TensorData::F64(_)) {
@@ -109,7 +122,7 @@ pub(crate) fn compare(
         return Err(format!("output `{name}` is not finite where it is recomputed"));
     }
     let largest = truth.iter().fold(0f64, |largest, v| largest.max(v.abs()));
-    let tolerance = UNTRAINED_TOLERANCE * largest + f64::from(f32::MIN_POSITIVE);
+    let tolerance = UNTRAINED_TOLERANCE * width * largest + f64::from(f32::MIN_POSITIVE);
     for (index, (claim, truth)) in claimed.iter().zip(&truth).enumerate() {
         let error = (claim - truth).abs();
         // A NaN is not within the tolerance.

@@ -82,12 +82,19 @@ impl Layout {
 
     /// `x` `[channels, ...input]` in this layout; `None` where it is in this layout already.
     pub fn arrange(&self, x: &[f32]) -> Option<Vec<f32>> {
+        let mut arranged = vec![];
+        self.arrange_into(x, &mut arranged).then_some(arranged)
+    }
+
+    /// As [`Layout::arrange`], in the place of what the same layout arranged before, whose padding is
+    /// there already; whether `x` had to be arranged.
+    pub fn arrange_into(&self, x: &[f32], arranged: &mut Vec<f32>) -> bool {
         if self.identity {
-            return None;
+            return false;
         }
         let area = self.input[0] * self.input[1];
         let channels = x.len() / area.max(1);
-        let mut arranged = vec![0.; channels * self.plane()];
+        arranged.resize(channels * self.plane(), 0.);
         let planes = arranged.chunks_exact_mut(self.plane().max(1));
         for (image, plane) in x.chunks_exact(area.max(1)).zip(planes) {
             for (phase, part) in
@@ -96,7 +103,7 @@ impl Layout {
                 self.copy(image, *phase, part);
             }
         }
-        Some(arranged)
+        true
     }
 
     fn copy(&self, image: &[f32], phase: [usize; 2], part: &mut [f32]) {

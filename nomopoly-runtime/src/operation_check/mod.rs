@@ -281,7 +281,8 @@ impl OperationVerifier {
     /// where this takes tensors: operations that are not sketched, other devices, rare forms.
     ///
     /// # Errors
-    /// When a size does not fit.
+    /// When a size does not fit, and [`Error::NonFinite`] for a claimed output with an element that is
+    /// no number.
     pub fn verify_plain(
         &self,
         inputs: &[&[f32]],
@@ -294,6 +295,9 @@ impl OperationVerifier {
         };
         // The generator checks the sizes.
         let (expected, output_squares) = generator.proof_with_squares(inputs, output)?;
+        if !output_squares.is_finite() {
+            return Err(Error::NonFinite { tensor: self.compiled.operation.output().to_owned() });
+        }
         let sums = sketch.look(inputs[0], output);
         let (mut largest, mut squares) = (0f32, 0f64);
         for (claimed, expected) in proof.iter().zip(&expected) {
@@ -311,7 +315,7 @@ impl OperationVerifier {
             rms(squares, expected.len()),
         ];
         // A maximum skips NaN, a sum does not.
-        let finite = (sums.squares + squares + output_squares).is_finite();
+        let finite = (sums.squares + squares).is_finite();
         let fits = proof.len() == expected.len();
         let certified = self.certified_per_spread * (sums.unit_squares / output_squares).sqrt();
         Ok(Some(Verdict {

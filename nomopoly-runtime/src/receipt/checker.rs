@@ -12,7 +12,7 @@ use super::challenge::{Asked, Challenge, Part};
 use super::commit::{OpenedOperation, OpenedOutput, OpenedVector, Opening, Receipt};
 use super::strategy::{Detection, Drawn, Strategy, draw};
 use super::tensors::digest_of;
-use crate::dynamic::judging::{checked_by, compare, judged, verdict};
+use crate::dynamic::judging::{checked_by, compare, judged, verdict, width};
 use crate::key::VerifierKey;
 use crate::model::CompiledModel;
 use crate::onnx::{Plan, cut::cut};
@@ -371,7 +371,7 @@ impl ReceiptVerifier {
             let Some(value) = values.get(&output.name) else { continue };
             let truth = NamedTensor::from_tract(&output.name, value)?;
             let exact = self.outline.transcript.iter().any(|(name, _)| *name == output.name);
-            let reason = compare(output, &truth, exact).err();
+            let reason = compare(output, &truth, exact, width(self.operations.iter())).err();
             let node = self.outline.nodes.iter().find(|node| node.outputs.contains(&output.name));
             reports.push(OperationReport {
                 operation: output.name.clone(),

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod ledger;
+mod worth;
 
 use nomopoly_build::audit::report;
 use nomopoly_build::manifest::{Architecture, Attribute, Case, Check, Metrics};
@@ -15,6 +16,7 @@ use crate::numbers::{bytes, check, count, percent, printable, rate, seconds, sha
 use crate::registry::entry_json;
 use crate::table::{Align, Table};
 use ledger::Audited;
+use worth::Worth;
 
 pub fn run(arguments: &ExplainArguments, context: &Context) -> Result<(), Failure> {
     let registry = context.registry()?;
@@ -39,18 +41,26 @@ pub fn run(arguments: &ExplainArguments, context: &Context) -> Result<(), Failur
     )
 }
 
-/// The ledger of a whole model.
+/// A whole model: what a check of it costs, and its ledger if it was audited.
 fn model(registry: &Registry, name: &str, context: &Context) -> Result<(), Failure> {
+    let lock = registry.read_lock()?;
+    let entries = lock.models.get(name).into_iter().flat_map(|locked| locked.nodes.values());
+    let metrics = entries.map(|entry| registry.metrics(entry)).collect::<Result<Vec<_>, _>>()?;
+    let worth = Worth::of(&metrics);
     let audit = registry.recorded_audit(name)?.valid(&mut |reason| context.note(&reason));
-    let Some(audit) = audit else {
-        return Err(Failure::problem(
-            format!("{name} was not audited as it is compiled now"),
-            format!("run `cargo nomopoly audit {name}`, or name one of its operations"),
-        ));
-    };
     context.result(
-        || json!({ "audit": &audit }),
-        || format!("{}\n", printable(&report::summary(&audit))),
+        || json!({ "cost": worth.json(), "audit": &audit }),
+        || {
+            let audit = match &audit {
+                Some(audit) => format!("{}\n", printable(&report::summary(audit))),
+                None => format!(
+                    "{} was not audited as it is compiled now: run `cargo nomopoly audit` on it, or \
+                     name one of its operations\n",
+                    printable(name)
+                ),
+            };
+            format!("{}:\n{}\n{audit}", printable(name), worth.text())
+        },
     )
 }
 

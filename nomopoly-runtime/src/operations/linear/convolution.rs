@@ -1,6 +1,6 @@
 //! Convolutions over any number of spatial axes.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use candle_core::{DType, Tensor};
 
@@ -415,7 +415,7 @@ impl Linear for Convolution {
         else {
             return Ok(None);
         };
-        Ok(Some(Box::new(Plain { sketch, units })))
+        Ok(Some(Box::new(Plain { sketch, units, arranged: Mutex::default() })))
     }
 
     fn cost(&self, sketches: usize) -> (u64, u64) {
@@ -588,22 +588,29 @@ impl PlainUnits {
 struct Plain {
     sketch: Sketch,
     units: PlainUnits,
+    /// Arranged images of earlier looks, for the next ones: their padding is in place.
+    arranged: Mutex<Vec<Vec<f32>>>,
 }
 
 impl PlainSketch for Plain {
     fn look(&self, x: &[f32], y: &[f32]) -> Sums {
-        let Self { sketch, units } = self;
+        let Self { sketch, units, .. } = self;
+        let kept = || self.arranged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = kept().pop().unwrap_or_default();
         let image = (sketch.channels_in * sketch.pixels).max(1);
         let output = (sketch.channels_out * sketch.positions).max(1);
         let mut sums = Sums::default();
         for (x, y) in x.chunks_exact(image).zip(y.chunks_exact(output)) {
-            let arranged = sketch.layout.arrange(x);
-            let arranged = arranged.as_deref().unwrap_or(x);
+            let arranged = match sketch.layout.arrange_into(x, &mut buffer) {
+                true => &buffer,
+                false => x,
+            };
             let (mut predicted, mut unit) = (vec![], vec![]);
             sketch.predict(arranged, &mut predicted);
             units.of_image(arranged, &mut unit);
             sums.add(Units::ByPosition(&unit), &sketch.observed(y), &predicted);
         }
+        kept().push(buffer);
         sums
     }
 }
