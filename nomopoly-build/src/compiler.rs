@@ -7,18 +7,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use candle_core::Device;
-use nomopoly_manifest::{CompileOptions, Epoch, LockedFigures, Metrics};
-use nomopoly_runtime::DeviceChoice;
+use nomopoly_manifest::{Architecture, CompileOptions, Epoch, LockedFigures, Metrics};
+use nomopoly_runtime::artefact::Artefact;
 use nomopoly_runtime::onnx::{Digest, Graph, Model};
+use nomopoly_runtime::{CompiledModel, CompiledOperation, DeviceChoice};
 
 use crate::calibration::Calibration;
 use crate::error::{Error, Result};
 use crate::export;
 use crate::plan::{ModelPlan, PlannedNode};
 use crate::plots;
+use crate::random;
 use crate::registry::{self, NewEntry, Registry};
+use crate::rehearsal::{self, Rehearsal};
 use crate::samples::{self, Splits};
 use crate::training::{self, Trained};
+
+/// Inferences of a rehearsal.
+const REHEARSED: usize = 8;
 
 /// What happens during a compilation, for progress displays.
 #[derive(Debug)]
@@ -105,6 +111,8 @@ pub struct Compilation {
     pub replayed: Vec<(String, String, String)>,
     /// What was decided for the user.
     pub notes: Vec<String>,
+    /// How honest inferences fared against the whole check; absent where nothing was trained.
+    pub rehearsal: Option<Rehearsal>,
     pub seconds: f64,
 }
 
@@ -258,6 +266,15 @@ impl Compiler {
         }
         let name = self.record_as.as_deref().unwrap_or(graph.model().name());
         self.registry.record_model(name, plan.locked(graph))?;
+        let rehearsal = match self.options.architecture {
+            // The baseline is there to be compared with, not to be relied on.
+            Architecture::Mlp => None,
+            _ if trained.is_empty() => None,
+            Architecture::Residual => Some(self.rehearse(graph, &plan)?),
+        };
+        if let Some(advice) = rehearsal.as_ref().and_then(Rehearsal::advice) {
+            self.observer.event(&Event::Note(&advice));
+        }
 
         let mut operations = vec![];
         for job in plan.nodes {
@@ -278,8 +295,28 @@ impl Compiler {
             operations,
             replayed: plan.replayed,
             notes: graph.notes().to_vec(),
+            rehearsal,
             seconds: start.elapsed().as_secs_f64(),
         })
+    }
+
+    /// Proves and checks a few honest inferences with what was compiled.
+    fn rehearse(&self, graph: &Graph, plan: &ModelPlan) -> Result<Rehearsal> {
+        let mut operations = vec![];
+        for job in &plan.nodes {
+            let registry = self.find(job)?.unwrap_or(&self.registry);
+            let bytes = registry.read_verified(&job.entry, registry::ARTEFACT)?;
+            let artefact = Artefact::from_bytes(&job.entry, &bytes, &Device::Cpu)?;
+            operations.push(CompiledOperation::new(job.operation.clone(), Arc::new(artefact))?);
+        }
+        let model = Arc::new(CompiledModel::new(Arc::new(graph.clone()), operations)?);
+        let digest = graph.model().digest().to_string();
+        let mut random = random::stream(self.options.seed, &digest, "rehearsal inputs");
+        let mut source = |sample| match &self.calibration {
+            Some(calibration) => calibration.sample(graph, sample),
+            None => Ok(samples::generated(graph, &mut random)),
+        };
+        rehearsal::rehearse(&model, &mut source, self.options.seed, REHEARSED)
     }
 
     /// The registry that has an intact entry for a node.

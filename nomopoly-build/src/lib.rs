@@ -25,6 +25,7 @@ pub mod demo;
 mod error;
 #[cfg(feature = "train")]
 pub mod export;
+#[cfg(feature = "train")]
 mod parts;
 mod plan;
 #[cfg(feature = "train")]
@@ -33,6 +34,8 @@ mod policy;
 #[cfg(feature = "train")]
 mod random;
 pub mod registry;
+#[cfg(feature = "train")]
+mod rehearsal;
 #[cfg(feature = "train")]
 mod samples;
 mod scan;
@@ -56,6 +59,8 @@ pub use nomopoly_runtime::DeviceChoice;
 pub use plan::{ModelPlan, PlannedNode, load_compiled};
 pub use policy::{Breach, POLICY_FILE, Policy, Violation};
 pub use prost;
+#[cfg(feature = "train")]
+pub use rehearsal::{Rehearsal, rehearse};
 pub use scan::{ScannedNode, scan};
 #[cfg(feature = "train")]
 pub use statistics::rate;

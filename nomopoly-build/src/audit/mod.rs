@@ -41,6 +41,7 @@ use nomopoly_runtime::{CompiledModel, CompiledOperation, NamedTensor};
 
 pub use attacks::{GROUPS, group, names};
 pub use onnxruntime::OnnxRuntime;
+pub(crate) use subject::key;
 
 use crate::calibration::Calibration;
 use crate::error::{Error, Result};

@@ -1,8 +1,10 @@
 //! What a compilation came to: two tables, and plain words about what falls short.
 
+use std::collections::BTreeMap;
+
 use nomopoly_build::manifest::{Architecture, Case, CompileOptions};
 use nomopoly_build::registry::Registry;
-use nomopoly_build::{Compilation, CompiledNode};
+use nomopoly_build::{Compilation, CompiledNode, Rehearsal};
 use serde_json::{Value, json};
 
 use crate::numbers::{
@@ -31,9 +33,27 @@ pub fn text(compilation: &Compilation, registry: &Registry, options: &CompileOpt
             "{} without an artefact, which the verifier replays:\n",
             counted(compilation.replayed.len(), "node", "nodes")
         ));
+        // By kind: a transformer has hundreds of nodes that only move shapes.
+        let mut alike: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
         for (node, kind, reason) in &compilation.replayed {
-            text.push_str(&format!("  {} ({kind}): {reason}\n", shortened(node, 60)));
+            // Reasons that name another node are one reason.
+            let reason = reason.split_once(", as `").map_or(reason.as_str(), |(reason, _)| reason);
+            alike.entry((kind, reason)).or_default().push(node);
         }
+        for ((kind, reason), nodes) in alike {
+            let more = match nodes.len() {
+                1 => String::new(),
+                n => format!(" and {} more", n - 1),
+            };
+            text.push_str(&format!(
+                "  {kind}: {}{more}: {}\n",
+                shortened(nodes[0], 40),
+                shortened(reason, 60)
+            ));
+        }
+    }
+    if let Some(rehearsal) = &compilation.rehearsal {
+        text.push_str(&rehearsed(rehearsal));
     }
     let trained = compilation.operations.iter().filter(|node| !node.cached).count();
     text.push_str(&format!(
@@ -44,6 +64,15 @@ pub fn text(compilation: &Compilation, registry: &Registry, options: &CompileOpt
         seconds(compilation.seconds),
     ));
     printable(&text)
+}
+
+fn rehearsed(rehearsal: &Rehearsal) -> String {
+    let Rehearsal { inferences, rejected, largest, envelope, .. } = rehearsal;
+    let advice = rehearsal.advice().map_or(String::new(), |advice| format!("  {advice}\n"));
+    format!(
+        "{rejected} of {inferences} honest inferences rejected by the whole check, transcripts moved by up to \
+         a rounding; largest residual {largest:.2} of {envelope} units\n{advice}"
+    )
 }
 
 /// One line for each operation that falls short, and what to do.
