@@ -57,7 +57,7 @@ const MODELS: &[Real] = &[
         "torchvision's MobileNetV2",
         &[("image", &[1, 3, 224, 224])],
         &[&[("image", &[3, 3, 224, 224])], &[("image", &[1, 3, 128, 192])]],
-        8.
+        32.
     ),
     model!(
         "minilm",
@@ -105,7 +105,7 @@ const MODELS: &[Real] = &[
         "PP-OCRv4's text recognition",
         &[("x", &[1, 3, 48, 192])],
         &[&[("x", &[1, 3, 48, 320])]],
-        8.
+        64.
     ),
     model!(
         "magika",

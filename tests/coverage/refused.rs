@@ -196,6 +196,15 @@ pub fn cases() -> Vec<Refused> {
         "the runtime has one set of statistics for each channel",
         "'spatial' is not supported",
     );
+    let parameters = [floats(&[2, 3, 4]), parameter(), parameter(), parameter(), parameter()];
+    add(
+        case("BatchNormalization", "several outputs, before version 14", parameters, vec![])
+            .outputs(3)
+            .with_outputs(&[ANSWER])
+            .opset(13),
+        "they ask for a training; the runtime has that of an inference",
+        "before version 14",
+    );
     let on = exactly(&[], TensorData::Bool(vec![true])).constant();
     let training = case("Dropout", "`training_mode`", [x(), scalar(0.5), on], vec![]);
     add(training, "it draws random numbers", "training mode with a non-zero ratio");

@@ -3,7 +3,7 @@
 use tract_onnx::model::{Onnx, ParsingContext};
 use tract_onnx::pb;
 
-use super::deviations;
+use super::deviations::{self, Place};
 use super::infer::guarded;
 use super::model::Model;
 use super::names::{node_id, subgraphs};
@@ -35,7 +35,7 @@ pub(crate) fn front_end() -> Onnx {
 /// [`Error::UnsupportedNodes`] lists every node that it does not know or understand.
 pub(crate) fn check(model: &Model, onnx: &Onnx) -> Result<()> {
     let mut nodes = Vec::new();
-    unsupported(model.proto(), model.graph()?, onnx, &mut nodes);
+    unsupported(model, model.graph()?, onnx, &mut nodes);
     if nodes.is_empty() {
         Ok(())
     } else {
@@ -43,23 +43,24 @@ pub(crate) fn check(model: &Model, onnx: &Onnx) -> Result<()> {
     }
 }
 
-fn unsupported(
-    proto: &pb::ModelProto,
-    graph: &pb::GraphProto,
-    onnx: &Onnx,
-    found: &mut Vec<String>,
-) {
+fn unsupported(model: &Model, graph: &pb::GraphProto, onnx: &Onnx, found: &mut Vec<String>) {
+    let place = Place { opset: model.opset(), graph };
     for node in &graph.node {
-        if let Some(reason) = reason(proto, node, onnx) {
+        if let Some(reason) = reason(model.proto(), node, &place, onnx) {
             found.push(describe(node, &reason));
         }
         for inner in subgraphs(node) {
-            unsupported(proto, inner, onnx, found);
+            unsupported(model, inner, onnx, found);
         }
     }
 }
 
-fn reason(proto: &pb::ModelProto, node: &pb::NodeProto, onnx: &Onnx) -> Option<String> {
+fn reason(
+    proto: &pb::ModelProto,
+    node: &pb::NodeProto,
+    place: &Place,
+    onnx: &Onnx,
+) -> Option<String> {
     let (domain, op) = (node.domain.as_str(), node.op_type.as_str());
     // tract looks operations up by type alone, so it would run another domain's `Conv` as its own.
     let is_function = proto
@@ -81,7 +82,7 @@ fn reason(proto: &pb::ModelProto, node: &pb::NodeProto, onnx: &Onnx) -> Option<S
     if !onnx.op_register.0.contains_key(op) {
         return Some("tract does not know this operation".to_string());
     }
-    deviations::reason(node).map(str::to_string)
+    deviations::reason(node, place).map(str::to_string)
 }
 
 /// After tract refused a graph: which nodes it refuses, each with its own reason. Empty when

@@ -217,6 +217,7 @@ pub fn json(compilation: &Compilation, registry: &Registry, options: &CompileOpt
         "operations": operations.collect::<Value>(),
         "replayed": replayed.collect::<Value>(),
         "notes": compilation.notes,
+        "rehearsal": compilation.rehearsal,
         "seconds": compilation.seconds,
     })
 }
