@@ -15,6 +15,7 @@ use super::graph::TensorInfo;
 use super::infer::{guarded, plain_dtype, plain_tensor};
 use super::support;
 use crate::error::{Error, Result};
+use crate::kernels;
 
 /// A graph that tract has optimised and can run, from any number of threads at once.
 #[derive(Clone)]
@@ -114,6 +115,7 @@ impl Plan {
         let outputs = guarded(&self.name, || {
             runnable.spawn()?.run_plan_with_eval(inputs.into(), |context, state, node, input| {
                 let values = tract_core::plan::eval(context, state, node, input)?;
+                kernels::clear_registers();
                 for (slot, value) in values.iter().enumerate() {
                     if let Some(places) = self.watched.get(&(node.id, slot))
                         && let Some(tensor) = value.as_arc_tensor()
