@@ -24,9 +24,9 @@ pub fn threads(stage: &str) -> Vec<Option<usize>> {
 pub fn run(name: &str, stage: &str, quick: bool) {
     let model = catalogue::get(name).expect("the parent looked");
     match stage {
-        "compile" => compile::run(&model),
-        "speed" => speed::run(&model, quick),
-        "audit" => audit::run(&model, quick),
-        _ => shapes::run(&model),
+        "compile" => compile::run(model),
+        "speed" => speed::run(model, quick),
+        "audit" => audit::run(model, quick),
+        _ => shapes::run(model),
     }
 }

@@ -224,7 +224,7 @@ fn slice(node: &pb::NodeProto, place: &Place) -> Option<&'static str> {
     let steps = place.constant(input(node, 4)?).and_then(|steps| steps.integers());
     let are_ones = steps.is_some_and(|steps| steps.iter().all(|step| *step == 1));
     let is_constant = |index| input(node, index).is_none_or(|name| place.constant(name).is_some());
-    (!are_ones && !(is_constant(1) && is_constant(2))).then_some(
+    (!(are_ones || is_constant(1) && is_constant(2))).then_some(
         "with bounds that are not constant, tract leaves out the axes whose step is not 1",
     )
 }
