@@ -1,5 +1,6 @@
 //! From a model to registered artefacts: scan, train what the registry lacks, export, register.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +19,7 @@ use crate::export;
 use crate::plan::{ModelPlan, PlannedNode};
 use crate::plots;
 use crate::random;
-use crate::registry::{self, NewEntry, Registry};
+use crate::registry::{self, EntryStatus, NewEntry, Registry};
 use crate::rehearsal::{self, Rehearsal};
 use crate::samples::{self, Splits};
 use crate::training::{self, Trained};
@@ -277,9 +278,22 @@ impl Compiler {
         }
 
         let mut operations = vec![];
+        // Looked at once for each registry: a model has hundreds of nodes.
+        let mut statuses: BTreeMap<&Path, BTreeMap<String, EntryStatus>> = BTreeMap::new();
         for job in plan.nodes {
             let registry = self.find(&job)?.unwrap_or(&self.registry);
-            let status = registry.entry(&job.entry)?;
+            let known = match statuses.entry(registry.root()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let all = registry.entries()?;
+                    place.insert(all.into_iter().map(|entry| (entry.name.clone(), entry)).collect())
+                }
+            };
+            let status = match known.get(&job.entry) {
+                Some(status) => status,
+                // It came while this ran.
+                None => &registry.entry(&job.entry)?,
+            };
             operations.push(CompiledNode {
                 node: job.node,
                 cached: !trained.contains(&job.entry),
