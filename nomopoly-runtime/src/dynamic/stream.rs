@@ -7,6 +7,9 @@ use tract_onnx::prelude::Tensor;
 use crate::onnx::Plan;
 use crate::{Error, Result};
 
+/// Elements of all outputs of a graph from which on other cores are asked for help.
+const WORTH_A_CORE: usize = 1 << 16;
+
 /// What a graph gave, and what came of the jobs.
 pub(super) struct Streamed<T> {
     pub values: Vec<Arc<Tensor>>,
@@ -14,7 +17,7 @@ pub(super) struct Streamed<T> {
 }
 
 /// Runs a plan, and each job as soon as the outputs are there that it needs (`needs`, by their
-/// places). With one thread jobs are done in between.
+/// places). With one thread, and for small graphs, jobs are done in between.
 ///
 /// # Errors
 /// When the plan fails, and the first error of a job.
@@ -36,7 +39,9 @@ pub(super) fn run<T: Send + Sync>(
         // Each job is started once.
         let _ = results[number].set(job(number, &|place| values.get(place)?.get().cloned()));
     };
-    let alone = rayon::current_num_threads() == 1;
+    // Waking another core takes longer than the whole of a small model.
+    let elements = plan.outputs().iter().map(|info| info.shape.iter().product::<usize>());
+    let alone = rayon::current_num_threads() == 1 || elements.sum::<usize>() < WORTH_A_CORE;
     let outputs = rayon::in_place_scope(|scope| {
         let (values, work) = (&values, &work);
         let mut arrived = |place: usize, tensor: &Arc<Tensor>| {
