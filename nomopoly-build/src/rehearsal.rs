@@ -35,8 +35,8 @@ pub struct Rehearsal {
 impl Rehearsal {
     /// What to tell the user, if the model needs another envelope.
     pub fn advice(&self) -> Option<String> {
-        // Other runtimes were seen to reach twice of what this finds, and rarely more.
-        let near = self.largest > self.envelope / 3.;
+        // Other runtimes come further than this finds: half of the way is near.
+        let near = self.largest > self.envelope / 2.;
         if self.rejected == 0 && !near {
             return None;
         }
