@@ -129,3 +129,12 @@ pub fn check_cost(operation: &Operation, check: Check, sketches: u32) -> u64 {
 /// Tolerance for outputs of nodes without an artefact, which are recomputed: an element may differ
 /// by this many units of 2⁻²⁰ of the largest recomputed element.
 pub const UNTRAINED_TOLERANCE: f64 = 8. * 16. * EPSILON;
+
+/// The least tolerance for such outputs of activations between -1 and 1: runtimes approximate them
+/// within some roundings of 1, however small the numbers are that come out.
+pub const BOUNDED_TOLERANCE: f64 = 8. * EPSILON;
+
+/// ONNX operations whose outputs lie between -1 and 1.
+pub(crate) fn is_bounded(kind: &str) -> bool {
+    matches!(kind, "Erf" | "HardSigmoid" | "Sigmoid" | "Softmax" | "Softsign" | "Tanh")
+}

@@ -9,7 +9,7 @@ use tract_onnx::prelude::Tensor as TractTensor;
 use crate::artefact::Network;
 use crate::operation_check::{OperationVerifier, Verdict};
 use crate::report::{CheckedBy, OperationReport};
-use crate::residual::UNTRAINED_TOLERANCE;
+use crate::residual::{BOUNDED_TOLERANCE, UNTRAINED_TOLERANCE, is_bounded};
 use crate::tensor::{NamedTensor, TensorData, f32_values, to_sample};
 use crate::{Error, Result};
 
@@ -91,12 +91,13 @@ pub(crate) fn width<'a>(operations: impl Iterator<Item = &'a OperationVerifier>)
 }
 
 /// Compares a claimed output with the recomputed one: exactly for integers and for what the
-/// transcript holds already, within rounding for floats of nodes without an artefact; `width` widens
-/// that.
+/// transcript holds already, within rounding for floats of nodes without an artefact, of this ONNX
+/// `op_type`; `width` widens that.
 pub(crate) fn compare(
     claimed: &NamedTensor,
     truth: &NamedTensor,
     exact: bool,
+    kind: &str,
     width: f64,
 ) -> std::result::Result<(), String> {
     let name = &claimed.name;
@@ -122,7 +123,8 @@ pub(crate) fn compare(
         return Err(format!("output `{name}` is not finite where it is recomputed"));
     }
     let largest = truth.iter().fold(0f64, |largest, v| largest.max(v.abs()));
-    let tolerance = UNTRAINED_TOLERANCE * width * largest + f64::from(f32::MIN_POSITIVE);
+    let least = if is_bounded(kind) { BOUNDED_TOLERANCE } else { f64::from(f32::MIN_POSITIVE) };
+    let tolerance = width * (UNTRAINED_TOLERANCE * largest).max(least);
     for (index, (claim, truth)) in claimed.iter().zip(&truth).enumerate() {
         let error = (claim - truth).abs();
         // A NaN is not within the tolerance.

@@ -248,7 +248,7 @@ impl Bound {
                     compared.insert(output.as_str());
                     let truth = NamedTensor::from_tract(output, truth)?;
                     let exact = judged_by != CheckedBy::Recomputed && output == name;
-                    if let Err(reason) = compare(claimed, &truth, exact, width) {
+                    if let Err(reason) = compare(claimed, &truth, exact, &node.kind, width) {
                         report.accepted = false;
                         report.reason.get_or_insert(reason);
                     } else if judged_by == CheckedBy::Recomputed {
@@ -270,7 +270,7 @@ impl Bound {
                 .get(claimed.name.as_str())
                 .ok_or_else(|| Error::MissingInput { input: claimed.name.clone() })?;
             let truth = NamedTensor::from_tract(&claimed.name, truth)?;
-            let reason = compare(claimed, &truth, false, width).err();
+            let reason = compare(claimed, &truth, false, "", width).err();
             operations.push(OperationReport {
                 operation: claimed.name.clone(),
                 kind: "output".into(),

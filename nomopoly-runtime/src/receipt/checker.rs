@@ -371,8 +371,9 @@ impl ReceiptVerifier {
             let Some(value) = values.get(&output.name) else { continue };
             let truth = NamedTensor::from_tract(&output.name, value)?;
             let exact = self.outline.transcript.iter().any(|(name, _)| *name == output.name);
-            let reason = compare(output, &truth, exact, width(self.operations.iter())).err();
             let node = self.outline.nodes.iter().find(|node| node.outputs.contains(&output.name));
+            let kind = node.map_or("", |node| node.kind.as_str());
+            let reason = compare(output, &truth, exact, kind, width(self.operations.iter())).err();
             reports.push(OperationReport {
                 operation: output.name.clone(),
                 kind: node.map(|node| node.kind.clone()).unwrap_or_default(),
