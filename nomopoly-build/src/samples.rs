@@ -164,6 +164,15 @@ pub fn collect(
     collectors.into_iter().map(|collector| collector.finish(device)).collect()
 }
 
+/// Samples of so many elements each that are kept where `wanted` were asked for: all of those that are
+/// `small`.
+fn how_many(elements: usize, small: usize, wanted: usize) -> usize {
+    if elements <= small {
+        return wanted;
+    }
+    (ELEMENTS / elements.max(1)).clamp(FEWEST.min(wanted), wanted)
+}
+
 /// Calibration data of fewer samples than this is used more than once.
 const FEWEST_DISTINCT: usize = 12;
 
@@ -223,12 +232,8 @@ impl<'a> Collector<'a> {
         };
         let spec = part.as_ref().map_or(operation, |part| &part.operation).spec();
         let elements = spec.inputs_len() + spec.output_len();
-        let fewest = FEWEST.min(wanted);
-        let count = if elements <= SMALL && part.is_none() {
-            wanted
-        } else {
-            (ELEMENTS / elements.max(1)).clamp(fewest, wanted)
-        };
+        let small = if part.is_none() { SMALL } else { 0 };
+        let count = how_many(elements, small, wanted);
         let ends = [shares.starts[0], shares.starts[1], shares.starts[2], shares.runs];
         let begins = [0, shares.starts[0], shares.starts[1], shares.starts[2]];
         let asked = [TRAIN, VALIDATION, THRESHOLD, options.test_samples as usize];
@@ -383,8 +388,7 @@ pub fn gather(
         .map(|operation| {
             let spec = operation.spec();
             let elements = spec.inputs_len() + spec.output_len();
-            let fewest = FEWEST.min(wanted);
-            if elements <= SMALL { wanted } else { (ELEMENTS / elements).clamp(fewest, wanted) }
+            how_many(elements, SMALL, wanted)
         })
         .collect();
     let most = counts.iter().copied().max().unwrap_or(0);

@@ -83,6 +83,20 @@ pub(crate) fn judged(
     }
 }
 
+/// The report of an output that was compared with the recomputed one, and why it was refused.
+pub(crate) fn recomputed(name: &str, kind: &str, refused: Option<String>) -> OperationReport {
+    OperationReport {
+        operation: name.to_owned(),
+        kind: kind.to_owned(),
+        checked_by: CheckedBy::Replay,
+        accepted: refused.is_none(),
+        score: None,
+        residual: None,
+        certified_deviation: None,
+        reason: refused,
+    }
+}
+
 /// How much the tolerance for recomputed outputs is widened: as the widest envelope that an
 /// operation of the model was compiled with, in envelopes of the default.
 pub(crate) fn width<'a>(operations: impl Iterator<Item = &'a OperationVerifier>) -> f64 {

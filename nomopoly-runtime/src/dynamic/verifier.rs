@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use tract_onnx::prelude::Tensor as TractTensor;
 
 use super::expanded::ExpandedKey;
-use super::judging::{checked_by, compare, judged, verdict, width};
+use super::judging::{self, checked_by, compare, judged, verdict, width};
 use super::shapes::{PerShape, shapes_of};
 use super::stream::{self, Streamed};
 use crate::key::VerifierKey;
@@ -270,17 +270,8 @@ impl Bound {
                 .get(claimed.name.as_str())
                 .ok_or_else(|| Error::MissingInput { input: claimed.name.clone() })?;
             let truth = NamedTensor::from_tract(&claimed.name, truth)?;
-            let reason = compare(claimed, &truth, false, "", width).err();
-            operations.push(OperationReport {
-                operation: claimed.name.clone(),
-                kind: "output".into(),
-                checked_by: CheckedBy::Replay,
-                accepted: reason.is_none(),
-                score: None,
-                residual: None,
-                certified_deviation: None,
-                reason,
-            });
+            let refused = compare(claimed, &truth, false, "", width).err();
+            operations.push(judging::recomputed(&claimed.name, "output", refused));
         }
         Ok(Report { model: self.outline.digest, operations })
     }

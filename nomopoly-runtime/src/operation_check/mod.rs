@@ -260,17 +260,11 @@ impl OperationVerifier {
                 let features: FeatureVector = std::array::from_fn(|i| row[i]);
                 debug_assert_eq!(row.len(), FEATURES);
                 let score = if finite.is_finite() { head.score(&features) } else { 0. };
-                let certified = self.certified_per_spread * spread;
                 Verdict {
                     score,
                     residual: Some(f64::from(features[0]).exp_m1()),
                     proof_residual: Some(f64::from(features[2]).exp_m1()),
-                    // A spread that is no number certifies nothing.
-                    certified_deviation: Some(if certified.is_finite() {
-                        certified
-                    } else {
-                        f64::INFINITY
-                    }),
+                    certified_deviation: Some(self.certified(spread)),
                 }
             })
             .collect())
@@ -317,17 +311,20 @@ impl OperationVerifier {
         // A maximum skips NaN, a sum does not.
         let finite = (sums.squares + squares).is_finite();
         let fits = proof.len() == expected.len();
-        let certified = self.certified_per_spread * (sums.unit_squares / output_squares).sqrt();
+        let spread = (sums.unit_squares / output_squares).sqrt();
         Ok(Some(Verdict {
             score: if finite && fits { head.score(&features) } else { 0. },
             residual: Some(f64::from(sums.largest)),
             proof_residual: Some(f64::from(largest)),
-            certified_deviation: Some(if certified.is_finite() {
-                certified
-            } else {
-                f64::INFINITY
-            }),
+            certified_deviation: Some(self.certified(spread)),
         }))
+    }
+
+    /// The deviation that is certified for an input of this spread; a spread that is no number
+    /// certifies nothing.
+    fn certified(&self, spread: f64) -> f64 {
+        let certified = self.certified_per_spread * spread;
+        if certified.is_finite() { certified } else { f64::INFINITY }
     }
 
     /// Judges some parts of one sample's output by their sketch alone. `output` is `[1, ...]` with
@@ -375,16 +372,12 @@ impl OperationVerifier {
         features[0] = largest.ln_1p();
         // The maximum skips NaN, the sum does not.
         let finite = residual.sum_all()?.to_scalar::<f32>()?.is_finite();
-        let certified = self.certified_per_spread * (unit_squares / squares).sqrt();
+        let spread = (unit_squares / squares).sqrt();
         Ok(Verdict {
             score: if finite { head.score(&features) } else { 0. },
             residual: Some(f64::from(largest)),
             proof_residual: None,
-            certified_deviation: Some(if certified.is_finite() {
-                certified
-            } else {
-                f64::INFINITY
-            }),
+            certified_deviation: Some(self.certified(spread)),
         })
     }
 

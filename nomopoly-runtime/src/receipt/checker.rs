@@ -12,7 +12,7 @@ use super::challenge::{Asked, Challenge, Part};
 use super::commit::{OpenedOperation, OpenedOutput, OpenedVector, Opening, Receipt};
 use super::strategy::{Detection, Drawn, Strategy, draw};
 use super::tensors::digest_of;
-use crate::dynamic::judging::{checked_by, compare, judged, verdict, width};
+use crate::dynamic::judging::{self, checked_by, compare, judged, verdict, width};
 use crate::key::VerifierKey;
 use crate::model::CompiledModel;
 use crate::onnx::{Plan, cut::cut};
@@ -366,6 +366,7 @@ impl ReceiptVerifier {
         given: &HashMap<&str, &NamedTensor>,
     ) -> Result<Vec<OperationReport>> {
         let values = self.run(&self.outputs, given)?;
+        let width = width(self.operations.iter());
         let mut reports = vec![];
         for output in outputs {
             let Some(value) = values.get(&output.name) else { continue };
@@ -373,17 +374,8 @@ impl ReceiptVerifier {
             let exact = self.outline.transcript.iter().any(|(name, _)| *name == output.name);
             let node = self.outline.nodes.iter().find(|node| node.outputs.contains(&output.name));
             let kind = node.map_or("", |node| node.kind.as_str());
-            let reason = compare(output, &truth, exact, kind, width(self.operations.iter())).err();
-            reports.push(OperationReport {
-                operation: output.name.clone(),
-                kind: node.map(|node| node.kind.clone()).unwrap_or_default(),
-                checked_by: CheckedBy::Replay,
-                accepted: reason.is_none(),
-                score: None,
-                residual: None,
-                certified_deviation: None,
-                reason,
-            });
+            let refused = compare(output, &truth, exact, kind, width).err();
+            reports.push(judging::recomputed(&output.name, kind, refused));
         }
         Ok(reports)
     }
