@@ -150,7 +150,7 @@ fn attacks(compiled: &nomopoly::CompiledOperation, samples: usize) -> Vec<(&'sta
                 .expect("the key expands");
         let x = inputs(compiled, PER_KEY, 1000 + chunk as u64);
         let judge = |y: &Tensor| {
-            let proof = compiled.prove(&x, y).expect("the generator runs");
+            let proof = compiled.prove(y).expect("the generator runs");
             accepted(&verifier.verify(&x, y, &proof).expect("it verifies"))
         };
         if let Some(linear) = operation.linear() {

@@ -74,7 +74,7 @@ fn main() {
                 })
                 .collect();
             let output = operation.forward(&inputs).expect("the operation runs");
-            let proof = compiled.prove(&inputs, &output).expect("the generator runs");
+            let proof = compiled.prove(&output).expect("the generator runs");
             // tract's time for the operation alone: the graph cut before and after it.
             let names: Vec<&str> = operation.inputs().iter().map(String::as_str).collect();
             let cut = nomopoly::onnx::cut::cut(

@@ -115,8 +115,7 @@ fn artefact(operation: &Operation, sketches: u32) -> Artefact {
     let options = CompileOptions { proof_dim: PROOF_DIM as u32, seed: 3, ..CompileOptions::fast() };
     let id = Digest::from_bytes(operation.id(&options).expect("weights are on the CPU"));
     let spec = operation.spec().clone();
-    let (x_len, y_len) = (spec.inputs_len(), spec.output_len());
-    let generator = Generator::from_seed([9; 32], x_len, y_len, PROOF_DIM, &Device::Cpu);
+    let generator = Generator::from_seed([9; 32], &spec.output_shape, PROOF_DIM, &Device::Cpu);
     let certificate = (sketches > 0).then(|| head().certify(sketches, 1e-6, 1e-6, 40., 1e-3));
     let header = ArtefactHeader {
         schema: ARTEFACT_SCHEMA,

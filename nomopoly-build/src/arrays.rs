@@ -1,11 +1,13 @@
-//! Reading `.npy` and `.npz` files.
+//! Reading `.npy` and `.npz` files, and writing the latter.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
 use nomopoly_runtime::{NamedTensor, TensorData};
-use npyz::{DType, NpyFile, Order, TypeChar};
+use npyz::npz::NpzWriter;
+use npyz::zip::{CompressionMethod, write::FileOptions};
+use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder as _};
 
 /// Reads one array of a `.npy` file.
 ///
@@ -42,6 +44,39 @@ pub fn read_npz(path: &Path) -> Result<Vec<NamedTensor>, String> {
             tensor.map_err(|error| format!("`{name}`: {error}"))
         })
         .collect()
+}
+
+/// A `.npz` file of f32, i64 and u8 tensors, not compressed.
+///
+/// # Errors
+/// In words: another element type.
+pub fn npz_bytes(tensors: &[NamedTensor]) -> Result<Vec<u8>, String> {
+    let mut bytes = Cursor::new(vec![]);
+    {
+        let mut archive = NpzWriter::new(&mut bytes);
+        for NamedTensor { name, shape, data } in tensors {
+            let shape: Vec<u64> = shape.iter().map(|d| *d as u64).collect();
+            let text = |error: std::io::Error| format!("`{name}`: {error}");
+            let options = FileOptions::default()
+                .large_file(true)
+                .compression_method(CompressionMethod::Stored);
+            macro_rules! write {
+                ($values:expr) => {{
+                    let array = archive.array(name, options).map_err(text)?;
+                    let mut array = array.default_dtype().shape(&shape).begin_nd().map_err(text)?;
+                    array.extend($values.iter().copied()).map_err(text)?;
+                    array.finish().map_err(text)?;
+                }};
+            }
+            match data {
+                TensorData::F32(values) => write!(values),
+                TensorData::U8(values) => write!(values),
+                TensorData::I64(values) => write!(values),
+                other => return Err(format!("`{name}` has element type {}", other.dtype())),
+            }
+        }
+    }
+    Ok(bytes.into_inner())
 }
 
 /// Most bytes that the arrays of one `.npz` file may unpack to: 4 GiB.

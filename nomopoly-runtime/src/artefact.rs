@@ -150,8 +150,7 @@ impl Artefact {
             .map_err(|_| "its generator seed is not 64 hexadecimal digits")?;
         let generator = Generator::from_weights(
             *seed.as_bytes(),
-            x_len,
-            y_len,
+            &spec.output_shape,
             get("generator.weights_1").map_err(|e| text(&e))?,
             get("generator.bias_1").map_err(|e| text(&e))?,
             get("generator.weights_2").map_err(|e| text(&e))?,

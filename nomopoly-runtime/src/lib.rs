@@ -12,6 +12,7 @@ pub mod certificate;
 mod device;
 pub mod dynamic;
 mod error;
+pub mod exchange;
 pub mod generator;
 pub mod head;
 mod kernels;

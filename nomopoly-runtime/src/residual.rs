@@ -31,8 +31,6 @@ pub struct Prepared {
     expected: Tensor,
     /// Rounding unit, broadcastable to `expected`.
     unit: Tensor,
-    /// The inputs as the generator sees them.
-    pub folded: Tensor,
 }
 
 impl Prepared {
@@ -42,11 +40,9 @@ impl Prepared {
     /// When a tensor's shape does not fit.
     pub fn new(
         operation: &Operation,
-        generator: &Generator,
         inputs: &[Tensor],
         contracted: Option<&Contracted>,
     ) -> Result<Self> {
-        let folded = generator.fold_inputs(inputs)?;
         let (expected, unit) = match (operation.linear(), contracted) {
             (Some(linear), Some(contracted)) => {
                 (linear.predicted(&inputs[0], contracted)?, linear.sketch_unit(&inputs[0])?)
@@ -57,7 +53,7 @@ impl Prepared {
                 (output, unit)
             }
         };
-        Ok(Self { expected, unit, folded })
+        Ok(Self { expected, unit })
     }
 
     /// Residuals of claimed outputs `[B, ...output]`, in rounding units, `[B, n]`.
@@ -135,6 +131,6 @@ pub const UNTRAINED_TOLERANCE: f64 = 8. * 16. * EPSILON;
 pub const BOUNDED_TOLERANCE: f64 = 8. * EPSILON;
 
 /// ONNX operations whose outputs lie between -1 and 1.
-pub(crate) fn is_bounded(kind: &str) -> bool {
+pub fn is_bounded(kind: &str) -> bool {
     matches!(kind, "Erf" | "HardSigmoid" | "Sigmoid" | "Softmax" | "Softsign" | "Tanh")
 }

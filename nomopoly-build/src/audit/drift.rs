@@ -15,6 +15,7 @@ use rand_chacha::ChaCha20Rng;
 
 use super::attacks::adaptive::projected;
 use super::subject::key;
+use super::verifiers::Witness;
 use super::whole::{Values, Whole};
 use crate::error::Result;
 use crate::random as seeded;
@@ -41,6 +42,7 @@ pub fn drift(
     count: usize,
     random: &mut ChaCha20Rng,
     check_stop: &dyn Fn() -> Result<()>,
+    witness: Witness,
 ) -> Result<Vec<DriftPoint>> {
     let Some(output) = whole.graph().outputs().first().cloned() else { return Ok(vec![]) };
     let has_head =
@@ -97,6 +99,7 @@ pub fn drift(
             let values = whole.by_steps(&inputs, &mut step)?;
             let proof = whole.prove(&inputs, &values)?;
             let report = verifier.inspect(&inputs, &Proof::from_bytes(&proof.to_bytes()?)?)?;
+            witness(&secret, &inputs, &proof, &report)?;
             let (then, now) = (flat(&honest, &output.name), flat(&values, &output.name));
             point.count(report.accepted(), &then, &now);
         }

@@ -258,8 +258,7 @@ impl Field<'_> {
                 let inputs = operation.inputs().iter().map(|name| stack(name));
                 let inputs = inputs.collect::<Result<Vec<_>>>()?;
                 let output = stack(operation.output())?;
-                let folded = subject.generator().fold_inputs(&inputs)?;
-                let proof = subject.prove(&folded, &output)?;
+                let proof = subject.prove(&output)?;
                 let round = panel.round(&key(random), &inputs)?;
                 let verdicts = round.judge(&Claim { output, proof })?;
                 counts.add(&verdicts.accepted, &verdicts.residuals);

@@ -14,6 +14,8 @@
 mod agreement;
 mod attacks;
 mod drift;
+#[cfg(test)]
+mod exported_tests;
 mod forged;
 mod honest;
 mod ledger;

@@ -70,13 +70,12 @@ impl Subject {
     pub fn scene_of(&self, numbers: Vec<usize>) -> Result<Scene<'_>> {
         let inputs = self.select(&numbers)?;
         let truth = self.operation().forward(&inputs)?;
-        let folded = self.generator().fold_inputs(&inputs)?;
-        Ok(Scene { subject: self, numbers, inputs, truth, folded })
+        Ok(Scene { subject: self, numbers, inputs, truth })
     }
 
     /// The generator's proof vectors of outputs, whatever they are.
-    pub fn prove(&self, folded: &Tensor, output: &Tensor) -> Result<Tensor> {
-        Ok(self.generator().proof(folded, output)?)
+    pub fn prove(&self, output: &Tensor) -> Result<Tensor> {
+        Ok(self.generator().proof(output)?)
     }
 
     /// Axis of the output's features (channels or columns) in a batch `[B, ...output]`.
@@ -99,8 +98,6 @@ pub struct Scene<'a> {
     pub inputs: Vec<Tensor>,
     /// The true outputs, `[B, ...]`.
     pub truth: Tensor,
-    /// The inputs as the generator sees them.
-    pub folded: Tensor,
 }
 
 impl Scene<'_> {
@@ -121,7 +118,6 @@ impl Scene<'_> {
             numbers: rows.iter().map(|row| self.numbers[*row]).collect(),
             inputs: self.inputs.iter().map(|input| select(input, rows)).collect::<Result<_>>()?,
             truth: select(&self.truth, rows)?,
-            folded: select(&self.folded, rows)?,
         })
     }
 
@@ -137,13 +133,12 @@ impl Scene<'_> {
             numbers: self.numbers.iter().copied().cycle().take(count).collect(),
             inputs: self.inputs.iter().map(repeat).collect::<Result<_>>()?,
             truth: repeat(&self.truth)?,
-            folded: repeat(&self.folded)?,
         })
     }
 
     /// The claim of a host: this output, with the public generator's proof of it.
     pub fn claim(&self, output: Tensor) -> Result<Claim> {
-        let proof = self.subject.prove(&self.folded, &output)?;
+        let proof = self.subject.prove(&output)?;
         Ok(Claim { output, proof })
     }
 

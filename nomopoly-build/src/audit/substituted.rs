@@ -13,6 +13,7 @@ use super::attacks::substituted;
 use super::forged;
 use super::subject::{Subject, key};
 use super::tally::Tally;
+use super::verifiers::Witness;
 use super::whole::Whole;
 use crate::error::Result;
 use crate::random;
@@ -31,6 +32,7 @@ pub struct Scene<'a> {
     pub count: usize,
     pub min_deviation: f64,
     pub check_stop: &'a dyn Fn() -> Result<()>,
+    pub witness: Witness<'a>,
 }
 
 impl Scene<'_> {
@@ -156,12 +158,14 @@ impl Scene<'_> {
         edit: Edit,
         random: &mut ChaCha20Rng,
     ) -> Result<()> {
-        let mut verifier = Verifier::new(&self.whole.model, &key(random), self.device)?;
+        let mut secret = key(random);
+        let mut verifier = Verifier::new(&self.whole.model, &secret, self.device)?;
         let honest = self.honest()?;
         for number in numbers {
             (self.check_stop)()?;
             if number % PER_KEY == 0 {
-                verifier.rotate(&key(random))?;
+                secret = key(random);
+                verifier.rotate(&secret)?;
             }
             let inputs = (self.inputs)(number)?;
             let truth = honest.prove(&inputs)?;
@@ -179,6 +183,7 @@ impl Scene<'_> {
                 }
             };
             let report = verifier.inspect(&inputs, &Proof::from_bytes(&claimed.to_bytes()?)?)?;
+            (self.witness)(&secret, &inputs, &claimed, &report)?;
             let size = moved(&truth, &claimed);
             let verdicts = BTreeMap::from([(Defence::Learned, vec![report.accepted()])]);
             tally.claims(&verdicts, &[size], self.min_deviation, false);

@@ -23,7 +23,7 @@ use crate::{Compiler, load_compiled};
 const LEAST: f64 = 1e-3;
 
 /// The demo model, compiled once.
-static MODEL: LazyLock<CompiledModel> = LazyLock::new(|| {
+pub(super) static MODEL: LazyLock<CompiledModel> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.onnx");
     std::fs::write(&path, demo::model(0)).unwrap();
@@ -87,8 +87,7 @@ impl Verifier for Planted<'_> {
         };
         let contracted = linear.contract(&vectors)?;
         let operation = self.subject.operation();
-        let prepared =
-            Prepared::new(operation, self.subject.generator(), inputs, Some(&contracted))?;
+        let prepared = Prepared::new(operation, inputs, Some(&contracted))?;
         let (subject, flaw) = (self.subject.clone(), self.flaw);
         Ok(Box::new(PlantedRound { subject, flaw, prepared, contracted }))
     }
@@ -107,7 +106,7 @@ impl Round for PlantedRound {
             residual = residual.broadcast_div(&((norm * 1e3)? + 1.)?)?;
         }
         let generator = self.subject.generator();
-        let expected = generator.proof(&self.prepared.folded, &claim.output)?;
+        let expected = generator.proof(&claim.output)?;
         let of_proof = proof_residual(generator, &expected, &claim.proof)?;
         Ok(head.logits(&features(&residual, &of_proof)?)?)
     }

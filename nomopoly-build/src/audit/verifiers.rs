@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use nomopoly_manifest::Defence;
-use nomopoly_runtime::{CompiledOperation, OperationVerifier, PreparedInputs, VerifierKey};
+use nomopoly_runtime::{
+    CompiledOperation, NamedTensor, OperationVerifier, PreparedInputs, Proof, Report, VerifierKey,
+};
 
 use super::subject::{Claim, Subject};
 use crate::error::Result;
@@ -118,6 +120,10 @@ pub trait Jury {
     /// When a shape does not fit.
     fn verdicts(&self, claim: &Claim) -> Result<BTreeMap<Defence, Vec<bool>>>;
 }
+
+/// Is told of every verdict on a whole inference: key, inputs, proof and report.
+pub type Witness<'a> =
+    &'a (dyn Fn(&VerifierKey, &[NamedTensor], &Proof, &Report) -> Result<()> + Sync);
 
 /// All verifiers of an operation that an audit compares.
 pub struct Panel {

@@ -365,6 +365,7 @@ impl Work<'_> {
                     count: all.min(MOST_INFERENCES),
                     min_deviation: self.auditor.options().min_deviation,
                     check_stop: &check_stop,
+                    witness: &|_, _, _, _| Ok(()),
                 };
                 Ok(Measured::Attacks(scene.attack(name)?.into_iter().collect()))
             }
@@ -379,6 +380,7 @@ impl Work<'_> {
                     count,
                     &mut random,
                     &check_stop,
+                    &|_, _, _, _| Ok(()),
                 )?;
                 Ok(Measured::Drift(points))
             }

@@ -4,8 +4,10 @@ use candle_core::Tensor;
 use nomopoly_runtime::operations::{Linear, Operation};
 use nomopoly_runtime::{CompiledOperation, Result};
 
+use super::generator::Size;
 use super::graph::{GraphBuilder, Value};
 use super::matrix::Product;
+use super::node::Slide;
 use super::sketch::with_kernel;
 use super::{generator, inputs, node};
 use crate::training::adversary::{Adversary, Fake, RMS_FLOOR};
@@ -33,9 +35,8 @@ pub(super) fn export(compiled: &CompiledOperation, adversary: &Adversary) -> Res
         }
     };
     let y = graph.output(&y, "y", &spec.output_shape);
-    let folded_x = generator::fold_inputs(&mut graph, generator, &x);
-    let folded_y = generator::fold(&mut graph, &generator.fold_y, &y);
-    let folded = graph.op_with("Concat", &[&folded_x, &folded_y], vec![super::axis(1)]);
+    let folded = generator::fold(&mut graph, &[(&generator.fold, y)], Size::Fixed);
+    let folded = graph.flat(&folded);
     let weights = graph.tensor("proof_weights", &adversary.proof_weights)?;
     let proof = graph.op("MatMul", &[&folded, &weights]);
     let proof = graph.op("Tanh", &[&proof]);
@@ -64,12 +65,12 @@ fn convolution(
         let shape = with_kernel(&[features, per_group], &kernel);
         let weights = graph.tensor_as("low_rank", &up.matmul(down)?, &shape)?;
         let parts: Vec<&Value> = [x, &weights].into_iter().chain(&bias).collect();
-        return Ok(node::sliding_conv(graph, spec, &parts, groups));
+        return Ok(Slide::of(spec).conv(graph, &parts, groups));
     }
     let down = graph.tensor_as("down", down, &with_kernel(&[rank, per_group], &kernel))?;
     let ones = vec![1; kernel.len()];
     let up = graph.tensor_as("up", up, &with_kernel(&[features, rank], &ones))?;
-    let inner = node::sliding_conv(graph, spec, &[x, &down], 1);
+    let inner = Slide::of(spec).conv(graph, &[x, &down], 1);
     let parts: Vec<&Value> = [&inner, &up].into_iter().chain(&bias).collect();
     Ok(graph.op("Conv", &parts))
 }

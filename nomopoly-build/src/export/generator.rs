@@ -1,47 +1,91 @@
-//! The proof generator as a subgraph: [`nomopoly_runtime::generator`] in ONNX.
+//! Proof generators as a subgraph: [`nomopoly_runtime::generator`] in ONNX, all of a graph at once.
 
+use candle_core::Tensor;
 use nomopoly_runtime::Result;
-use nomopoly_runtime::generator::{BUCKETS, Fold, Generator, NORM_FLOOR};
+use nomopoly_runtime::generator::{
+    BUCKETS, Fold, Generator, LOOKS, NORM_FACTOR, NORM_FLOOR, limit,
+};
 
 use super::graph::{GraphBuilder, Value};
 
-/// The signed-bucket sketch of a tensor, `[1, BUCKETS]`. The constants are one period of signs
-/// and one sign per block, never one per element.
-pub(super) fn fold(graph: &mut GraphBuilder, fold: &Fold, tensor: &Value) -> Value {
-    let flat = graph.flat(tensor);
-    let scale = graph.scale_of(&flat);
-    let scaled = graph.op("Div", &[&flat, &scale]);
-    let squares = graph.square(&scaled);
-    let mean = graph.reduce_all("ReduceMean", &squares);
-    let rms = graph.op("Sqrt", &[&mean]);
-
-    let (period, blocks) = (fold.element_signs().len(), fold.block_signs().len());
-    let padding = period * blocks - fold.len();
-    let padded = if padding > 0 {
-        let zeros = graph.floats("padding", &[1, padding], &vec![0.; padding]);
-        graph.op_with("Concat", &[&scaled, &zeros], vec![super::axis(1)])
-    } else {
-        scaled
-    };
-    let rows = graph.reshape(&padded, &[blocks as i64, period as i64]);
-    let block_signs = graph.floats("block_signs", &[1, blocks], fold.block_signs());
-    let element_signs = graph.floats("element_signs", &[1, period], fold.element_signs());
-    let sum = graph.op("MatMul", &[&block_signs, &rows]);
-    let signed = graph.op("Mul", &[&sum, &element_signs]);
-    let buckets = graph.reshape(&signed, &[-1, BUCKETS as i64]);
-    let buckets = graph.sum_along(&buckets, 0);
-    let norm = graph.affine(&rms, fold.norm(), NORM_FLOOR);
-    graph.op("Div", &[&buckets, &norm])
+/// Whether tensors have the size that they were compiled at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    Fixed,
+    /// It depends on the inputs.
+    Open,
 }
 
-/// All varying inputs as one flat tensor, folded.
-pub(super) fn fold_inputs(
+/// The signed-bucket sketches of n tensors, `[n, 1, BUCKETS]`.
+pub(super) fn fold(graph: &mut GraphBuilder, folds: &[(&Fold, Value)], size: Size) -> Value {
+    let room = |(fold, _): &(&Fold, Value)| match size {
+        Size::Fixed => fold.looks(),
+        Size::Open => limit(fold.steps().len()).pow(fold.steps().len() as u32).min(LOOKS),
+    };
+    let room = folds.iter().map(room).max().unwrap_or(0).next_multiple_of(BUCKETS);
+    let rows: Vec<Value> =
+        folds.iter().map(|(fold, tensor)| looked_at(graph, fold, tensor, size, room)).collect();
+    let looked = graph.op_with("Concat", &rows.iter().collect::<Vec<_>>(), vec![super::axis(0)]);
+    let magnitudes = graph.op("Abs", &[&looked]);
+    let largest = graph.reduce_along("ReduceMax", &magnitudes, 1);
+    let scale = graph.affine(&largest, 1., f64::from(f32::MIN_POSITIVE));
+    let scaled = graph.op("Div", &[&looked, &scale]);
+    let squares = graph.reduce_along("ReduceSumSquare", &scaled, 1);
+    let norm = graph.op("Sqrt", &[&squares]);
+    let norm = graph.affine(&norm, NORM_FACTOR, NORM_FLOOR);
+    let normed = graph.op("Div", &[&scaled, &norm]);
+    let signs: Vec<f32> =
+        folds.iter().flat_map(|(fold, _)| &fold.signs()[..room]).copied().collect();
+    let signs = graph.floats("signs", &[folds.len(), room], &signs);
+    let signed = graph.op("Mul", &[&normed, &signs]);
+    let buckets = graph.reshape(&signed, &[folds.len() as i64, -1, BUCKETS as i64]);
+    graph.reduce_along("ReduceSum", &buckets, 1)
+}
+
+/// The elements of a tensor that its fold looks at and zeros, `[1, room]`.
+fn looked_at(
     graph: &mut GraphBuilder,
-    generator: &Generator,
-    inputs: &[Value],
+    fold: &Fold,
+    tensor: &Value,
+    size: Size,
+    room: usize,
 ) -> Value {
-    let flat = concatenated(graph, inputs);
-    fold(graph, &generator.fold_x, &flat)
+    let rank = fold.steps().len();
+    let looked = match size {
+        _ if rank == 0 => tensor.clone(),
+        Size::Fixed if fold.steps().iter().all(|step| *step == 1) => tensor.clone(),
+        // Not a slice with steps: tract fails to pull that through a reshape before it.
+        Size::Fixed => {
+            let places = graph.int_table("places", rank, &fold.places());
+            graph.op("GatherND", &[tensor, &places])
+        }
+        Size::Open => {
+            let limit = limit(rank) as i64;
+            let (limit, less) = (graph.ints(&[limit]), graph.ints(&[limit - 1]));
+            let shape = graph.op("Shape", &[tensor]);
+            let up = graph.op("Add", &[&shape, &less]);
+            let steps = graph.op("Div", &[&up, &limit]);
+            let (first, last) = (graph.ints(&vec![0; rank]), graph.ints(&vec![i64::MAX; rank]));
+            let axes = graph.ints(&(0..rank as i64).collect::<Vec<_>>());
+            graph.op("Slice", &[tensor, &first, &last, &axes, &steps])
+        }
+    };
+    let row = graph.flat(&looked);
+    let looks = fold.looks();
+    match size {
+        Size::Fixed if looks == room => row,
+        Size::Fixed => {
+            let zeros = graph.zeros(room - looks);
+            graph.op_with("Concat", &[&row, &zeros], vec![super::axis(1)])
+        }
+        Size::Open => {
+            let zeros = graph.zeros(room);
+            let padded = graph.op_with("Concat", &[&row, &zeros], vec![super::axis(1)]);
+            let (first, axis) = (graph.ints(&[0]), graph.ints(&[1]));
+            let end = graph.ints(&[room as i64]);
+            graph.op("Slice", &[&padded, &first, &end, &axis])
+        }
+    }
 }
 
 /// Tensors as one, `[1, elements]`.
@@ -55,21 +99,25 @@ pub(super) fn concatenated(graph: &mut GraphBuilder, tensors: &[Value]) -> Value
     }
 }
 
-/// The proof vector `[1, proof_dim]` of folded inputs and an output.
+/// The proof vectors `[n, 1, proof_dim]` of outputs, each by its own generator.
 ///
 /// # Errors
-/// When a weight cannot be read from its device.
-pub(super) fn proof(
+/// When the generators have vectors of several lengths, or a weight cannot be read from its device.
+pub(super) fn proofs(
     graph: &mut GraphBuilder,
-    generator: &Generator,
-    folded_inputs: &Value,
-    output: &Value,
+    generators: &[(&Generator, Value)],
+    size: Size,
 ) -> Result<Value> {
-    let folded_output = fold(graph, &generator.fold_y, output);
-    let folded = graph.op_with("Concat", &[folded_inputs, &folded_output], vec![super::axis(1)]);
-    let weights_1 = graph.tensor("generator.weights_1", &generator.weights_1)?;
-    let bias_1 = graph.tensor("generator.bias_1", &generator.bias_1)?;
-    let weights_2 = graph.tensor("generator.weights_2", &generator.weights_2)?;
+    let folds: Vec<(&Fold, Value)> =
+        generators.iter().map(|(generator, output)| (&generator.fold, output.clone())).collect();
+    let folded = fold(graph, &folds, size);
+    let stack = |part: fn(&Generator) -> &Tensor| -> Result<Tensor> {
+        let parts: Vec<&Tensor> = generators.iter().map(|(generator, _)| part(generator)).collect();
+        Ok(Tensor::stack(&parts, 0)?)
+    };
+    let weights_1 = graph.tensor("generator.weights_1", &stack(|g| &g.weights_1)?)?;
+    let bias_1 = graph.tensor("generator.bias_1", &stack(|g| &g.bias_1)?)?;
+    let weights_2 = graph.tensor("generator.weights_2", &stack(|g| &g.weights_2)?)?;
     let hidden = graph.op("MatMul", &[&folded, &weights_1]);
     let hidden = graph.op("Add", &[&hidden, &bias_1]);
     let hidden = graph.op("Tanh", &[&hidden]);

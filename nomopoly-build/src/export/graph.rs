@@ -8,18 +8,29 @@ use nomopoly_runtime::{Result, artefact::ArtefactHeader};
 use prost::Message;
 use tract_onnx::prelude::DatumType;
 
-/// Operator set of every exported file.
+/// Operator set of the files of single operations.
 const OPSET: i64 = 19;
-/// Version of the file format that goes with [`OPSET`].
+/// Version of the file format.
 const IR_VERSION: i64 = 9;
+/// The oldest operator set that subgraphs can be written for.
+pub(super) const MIN_OPSET: i64 = 11;
 
 /// A tensor of the graph, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Value(String);
 
+impl Value {
+    /// A tensor that a graph has already.
+    pub fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+}
+
 /// Nodes in the order in which they were added, so that each comes after what it reads.
-#[derive(Default)]
 pub(super) struct GraphBuilder {
+    opset: i64,
+    /// What the names start with that the builder makes up.
+    prefix: &'static str,
     nodes: Vec<pb::NodeProto>,
     initializers: Vec<pb::TensorProto>,
     inputs: Vec<pb::ValueInfoProto>,
@@ -29,12 +40,66 @@ pub(super) struct GraphBuilder {
     /// By bits: -0 and 0 are two scalars.
     scalars: BTreeMap<u32, Value>,
     ints: BTreeMap<Vec<i64>, Value>,
+    /// By what [`GraphBuilder::once`] calls them.
+    known: BTreeMap<String, Value>,
+}
+
+impl Default for GraphBuilder {
+    fn default() -> Self {
+        Self::new(OPSET, "")
+    }
 }
 
 impl GraphBuilder {
+    /// An empty graph for an operator set from [`MIN_OPSET`] on.
+    pub fn new(opset: i64, prefix: &'static str) -> Self {
+        Self {
+            opset,
+            prefix,
+            nodes: vec![],
+            initializers: vec![],
+            inputs: vec![],
+            outputs: vec![],
+            names: 0,
+            scalars: BTreeMap::new(),
+            ints: BTreeMap::new(),
+            known: BTreeMap::new(),
+        }
+    }
+
     fn fresh(&mut self, hint: &str) -> Value {
         self.names += 1;
-        Value(format!("{}.{}", hint.to_ascii_lowercase(), self.names))
+        Value(format!("{}{}.{}", self.prefix, hint.to_ascii_lowercase(), self.names))
+    }
+
+    /// Nodes that exist already, each after what it reads, and their constants.
+    pub fn extend(&mut self, nodes: Vec<pb::NodeProto>, constants: Vec<pb::TensorProto>) {
+        self.nodes.extend(nodes);
+        self.initializers.extend(constants);
+    }
+
+    /// A constant under its own name.
+    pub fn constant(&mut self, tensor: pb::TensorProto) -> Value {
+        let value = Value(tensor.name.clone());
+        self.initializers.push(tensor);
+        value
+    }
+
+    /// A graph input that is declared like this.
+    pub fn declared_input(&mut self, info: pb::ValueInfoProto) -> Value {
+        let value = Value(info.name.clone());
+        self.inputs.push(info);
+        value
+    }
+
+    /// Declares a tensor that the graph has as one of its outputs.
+    pub fn declared_output(&mut self, info: pb::ValueInfoProto) {
+        self.outputs.push(info);
+    }
+
+    /// Gives a tensor a name of its own choice, by a copy.
+    pub fn copy_as(&mut self, value: &Value, name: &str) {
+        self.nodes.push(builder::node("Identity", &[&value.0], &[name], vec![]));
     }
 
     /// A graph input.
@@ -99,6 +164,14 @@ impl GraphBuilder {
         constant
     }
 
+    /// An int64 table of so many columns.
+    pub fn int_table(&mut self, hint: &str, columns: usize, values: &[i64]) -> Value {
+        let table = self.fresh(hint);
+        let dims = [values.len() / columns.max(1), columns];
+        self.initializers.push(builder::tensor_i64(&table.0, &dims, values));
+        table
+    }
+
     /// A constant of shape `dims`.
     pub fn floats(&mut self, hint: &str, dims: &[usize], values: &[f32]) -> Value {
         let constant = self.fresh(hint);
@@ -153,10 +226,102 @@ impl GraphBuilder {
         self.reshape(value, &[1, -1])
     }
 
-    /// Sum along one axis, which stays with size 1.
-    pub fn sum_along(&mut self, value: &Value, axis: i64) -> Value {
+    /// A reduction along one axis, which stays with size 1. The axis is an input since operator set 13
+    /// of ReduceSum and 18 of the others.
+    pub fn reduce_along(&mut self, op_type: &str, value: &Value, axis: i64) -> Value {
+        let mut attributes = vec![builder::int_attribute("keepdims", 1)];
+        if self.opset < if op_type == "ReduceSum" { 13 } else { 18 } {
+            attributes.push(builder::ints_attribute("axes", &[axis]));
+            return self.op_with(op_type, &[value], attributes);
+        }
         let axes = self.ints(&[axis]);
-        self.op_with("ReduceSum", &[value, &axes], vec![builder::int_attribute("keepdims", 1)])
+        self.op_with(op_type, &[value, &axes], attributes)
+    }
+
+    /// `[1, count]` zeros, one constant for all of a size.
+    pub fn zeros(&mut self, count: usize) -> Value {
+        let name = format!("zeros {count}");
+        if let Some(known) = self.known.get(&name) {
+            return known.clone();
+        }
+        let zeros = self.floats("zeros", &[1, count], &vec![0.; count]);
+        self.known.insert(name, zeros.clone());
+        zeros
+    }
+
+    /// What `f` adds, the first time that it is asked for under this name. Not within a branch.
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn once(
+        &mut self,
+        name: &str,
+        f: impl FnOnce(&mut Self) -> Result<Value>,
+    ) -> Result<Value> {
+        if let Some(known) = self.known.get(name) {
+            return Ok(known.clone());
+        }
+        let value = f(self)?;
+        self.known.insert(name.to_owned(), value.clone());
+        Ok(value)
+    }
+
+    /// A vector cut into parts of these sizes, under these names. The sizes are an input since operator
+    /// set 13.
+    pub fn split_as(&mut self, value: &Value, parts: &[(String, usize)]) {
+        let sizes: Vec<i64> = parts.iter().map(|(_, size)| *size as i64).collect();
+        let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
+        let mut attributes = vec![builder::int_attribute("axis", 0)];
+        let node = if self.opset < 13 {
+            attributes.push(builder::ints_attribute("split", &sizes));
+            builder::node("Split", &[&value.0], &names, attributes)
+        } else {
+            let sizes = self.ints(&sizes);
+            builder::node("Split", &[&value.0, &sizes.0], &names, attributes)
+        };
+        self.nodes.push(node);
+        for (name, size) in parts {
+            self.outputs.push(builder::value_info(name, DatumType::F32, &[*size]));
+        }
+    }
+
+    /// `then` where a condition `[1]` holds, else `other`; only that one is computed. Both are floats.
+    ///
+    /// # Errors
+    /// Those of the two.
+    pub fn branch(
+        &mut self,
+        condition: &Value,
+        then: impl FnOnce(&mut Self) -> Result<Value>,
+        other: impl FnOnce(&mut Self) -> Result<Value>,
+    ) -> Result<Value> {
+        let then = self.inside(then)?;
+        let other = self.inside(other)?;
+        let attributes = vec![
+            builder::graph_attribute("then_branch", then),
+            builder::graph_attribute("else_branch", other),
+        ];
+        Ok(self.op_with("If", &[condition], attributes))
+    }
+
+    /// What `f` adds, as a graph of its own that reads the tensors around it.
+    fn inside(&mut self, f: impl FnOnce(&mut Self) -> Result<Value>) -> Result<pb::GraphProto> {
+        let around = std::mem::take(&mut self.nodes);
+        let value = f(self);
+        let nodes = std::mem::replace(&mut self.nodes, around);
+        let tensor = pb::type_proto::Tensor {
+            elem_type: pb::tensor_proto::DataType::Float as i32,
+            shape: None,
+        };
+        let output = pb::ValueInfoProto {
+            name: value?.0,
+            r#type: Some(pb::TypeProto {
+                value: Some(pb::type_proto::Value::TensorType(tensor)),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        Ok(builder::graph("branch", nodes, vec![], vec![], vec![output]))
     }
 
     /// ReduceMax, ReduceMean or ReduceSum over all elements, `[1, 1]`.
@@ -181,7 +346,6 @@ impl GraphBuilder {
         more_metadata: &[(&str, &str)],
     ) -> Vec<u8> {
         let name = format!("{}_{role}", header.operation.stem());
-        let graph = builder::graph(&name, self.nodes, self.initializers, self.inputs, self.outputs);
         let schema = header.schema.to_string();
         let architecture = header.options.architecture.to_string();
         let check = header.check.to_string();
@@ -193,16 +357,23 @@ impl GraphBuilder {
             ("nomopoly.architecture", &architecture),
             ("nomopoly.check", &check),
         ];
+        let metadata: Vec<(&str, &str)> =
+            metadata.into_iter().chain(more_metadata.iter().copied()).collect();
+        self.into_model(&name, &metadata).encode_to_vec()
+    }
+
+    /// The graph as a model.
+    pub fn into_model(self, name: &str, metadata: &[(&str, &str)]) -> pb::ModelProto {
+        let graph = builder::graph(name, self.nodes, self.initializers, self.inputs, self.outputs);
         let property = |&(key, value): &(&str, &str)| pb::StringStringEntryProto {
             key: key.to_owned(),
             value: value.to_owned(),
         };
-        let model = pb::ModelProto {
+        pb::ModelProto {
             ir_version: IR_VERSION,
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-            metadata_props: metadata.iter().chain(more_metadata).map(property).collect(),
-            ..builder::model(graph, OPSET)
-        };
-        model.encode_to_vec()
+            metadata_props: metadata.iter().map(property).collect(),
+            ..builder::model(graph, self.opset)
+        }
     }
 }

@@ -8,41 +8,56 @@ use nomopoly_runtime::residual::{FEATURES, MEAN_SQUARE_FLOOR};
 use super::generator::concatenated;
 use super::graph::{GraphBuilder, Value};
 
-/// The score `[1, 1]` of output and proof residuals of any shape.
-pub(super) fn score(
+/// Scores `[n, 1, 1]` of n operations, each by its own head, from output residuals of any shape and
+/// proof residuals `[n, 1, proof_dim]`; and the largest residual of each output, `[n, 1]`.
+pub(super) fn judge(
     graph: &mut GraphBuilder,
-    head: &Head,
-    output_residual: &Value,
-    proof_residual: &Value,
-) -> Value {
-    let mut columns = vec![];
-    for residual in [output_residual, proof_residual] {
-        columns.push(graph.reduce_all("ReduceMax", residual));
-        let squares = graph.square(residual);
-        let mean = graph.reduce_all("ReduceMean", &squares);
-        let mean = graph.affine(&mean, 1., MEAN_SQUARE_FLOOR);
-        columns.push(graph.op("Sqrt", &[&mean]));
+    heads: &[&Head],
+    output_residuals: &[Value],
+    proof_residuals: &Value,
+) -> (Value, Value) {
+    let (mut largest, mut squares) = (vec![], vec![]);
+    for residual in output_residuals {
+        let flat = graph.flat(residual);
+        largest.push(graph.reduce_along("ReduceMax", &flat, 1));
+        let square = graph.square(&flat);
+        squares.push(graph.reduce_along("ReduceMean", &square, 1));
     }
-    let columns: Vec<&Value> = columns.iter().collect();
+    let n = heads.len();
+    let column = |graph: &mut GraphBuilder, parts: &[Value]| {
+        let parts: Vec<&Value> = parts.iter().collect();
+        graph.op_with("Concat", &parts, vec![super::axis(0)])
+    };
+    let largest = column(graph, &largest);
+    let squares = column(graph, &squares);
+    let proofs = graph.reshape(proof_residuals, &[n as i64, -1]);
+    let proof_largest = graph.reduce_along("ReduceMax", &proofs, 1);
+    let proof_squares = graph.square(&proofs);
+    let proof_squares = graph.reduce_along("ReduceMean", &proof_squares, 1);
+    let [rms, proof_rms] = [squares, proof_squares].map(|mean| {
+        let mean = graph.affine(&mean, 1., MEAN_SQUARE_FLOOR);
+        graph.op("Sqrt", &[&mean])
+    });
+    let columns = [&largest, &rms, &proof_largest, &proof_rms];
     let features = graph.op_with("Concat", &columns, vec![super::axis(1)]);
     let features = graph.affine(&features, 1., 1.);
     let features = graph.op("Log", &[&features]);
+    let features = graph.reshape(&features, &[n as i64, 1, FEATURES as i64]);
 
-    let weights: Vec<f32> = head.weights.iter().flatten().copied().collect();
-    let weights = graph.floats("head.weights", &[FEATURES, UNITS], &weights);
-    let offsets = graph.floats("head.offsets", &[1, UNITS], &head.offsets);
+    let weights: Vec<f32> =
+        heads.iter().flat_map(|head| head.weights.iter().flatten()).copied().collect();
+    let weights = graph.floats("head.weights", &[n, FEATURES, UNITS], &weights);
+    let offsets: Vec<f32> = heads.iter().flat_map(|head| head.offsets).collect();
+    let offsets = graph.floats("head.offsets", &[n, 1, UNITS], &offsets);
     let units = graph.op("MatMul", &[&features, &weights]);
     let units = graph.op("Add", &[&units, &offsets]);
-    let largest = graph.reduce_all("ReduceMax", &units);
-    let logit = graph.op("Neg", &[&largest]);
+    let worst = graph.reduce_along("ReduceMax", &units, 2);
+    let logit = graph.op("Neg", &[&worst]);
     let score = graph.op("Sigmoid", &[&logit]);
-
-    // A maximum may skip NaN, a sum does not: what is not finite anywhere is a rejection.
-    let sums = [output_residual, proof_residual, &features]
-        .map(|part| graph.reduce_all("ReduceSum", part));
-    let total = graph.op("Add", &[&sums[0], &sums[1]]);
-    let total = graph.op("Add", &[&total, &sums[2]]);
-    only_finite(graph, &total, &score)
+    // A maximum may skip NaN, a sum does not, of squares neither: what is not finite anywhere is a
+    // rejection.
+    let total = graph.reduce_along("ReduceSum", &features, 2);
+    (only_finite(graph, &total, &score), largest)
 }
 
 /// The score `[1, 1]` of the baseline.

@@ -42,16 +42,15 @@ impl<'a> Product<'a> {
             (OperationKind::Gemm, Some(c)) => Some((c * node::float(spec, "beta")?)?),
             (_, bias) => bias.cloned(),
         };
-        while x_shape.len() < weights.rank() {
-            x_shape.insert(0, 1);
-        }
+        // Broadcasting, from the right: each is 1 or they are equal.
         let mut y_shape = x_shape.clone();
-        let batch = x_shape.len() - 2;
-        if weights.rank() > 2 {
-            // Broadcasting: each is 1 or they are equal.
-            for (y, &w) in y_shape.iter_mut().zip(&weights.dims()[..batch]) {
-                *y = w.max(*y);
-            }
+        while y_shape.len() < weights.rank() {
+            y_shape.insert(0, 1);
+        }
+        let batch = y_shape.len() - 2;
+        let skipped = y_shape.len() - weights.rank();
+        for (y, &w) in y_shape[skipped..batch].iter_mut().zip(weights.dims()) {
+            *y = w.max(*y);
         }
         y_shape[batch + 1] = linear.features();
         Ok(Self { spec, x_shape, y_shape, weights, bias, transpose })

@@ -15,6 +15,7 @@ mod generator;
 mod graph;
 mod head;
 mod matrix;
+pub mod model;
 mod node;
 mod pool;
 mod prover;

@@ -65,18 +65,111 @@ fn reshape(graph: &mut GraphBuilder, spec: &OperationSpec, input: &Value) -> Res
     Ok(graph.op_with("Reshape", &[input, &target], attributes))
 }
 
-/// A convolution that slides as the operation does, with other weights
-/// (`[C_out, C_in / group, ...kernel]`) and other groups.
-pub(super) fn sliding_conv(
-    graph: &mut GraphBuilder,
-    spec: &OperationSpec,
-    inputs: &[&Value],
-    group: usize,
-) -> Value {
-    let window = spec.attributes.iter().filter(|(name, _)| WINDOW.contains(&name.as_str()));
-    let mut attributes: Vec<_> = window.map(|(name, value)| attribute(name, value)).collect();
-    attributes.push(builder::int_attribute("group", group as i64));
-    graph.op_with("Conv", inputs, attributes)
+/// How a window slides over an image.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Slide {
+    pub kernel: Vec<usize>,
+    attributes: Vec<pb::AttributeProto>,
+}
+
+impl Slide {
+    /// As an operation does at the shapes that it was compiled at; without axes where it has no window.
+    pub fn of(spec: &OperationSpec) -> Self {
+        let window = spec.attributes.iter().filter(|(name, _)| WINDOW.contains(&name.as_str()));
+        Self {
+            kernel: kernel(spec).unwrap_or_default(),
+            attributes: window.map(|(name, value)| attribute(name, value)).collect(),
+        }
+    }
+
+    /// As a node says, at whatever shapes.
+    pub fn of_node(spec: &OperationSpec, node: &pb::NodeProto) -> Self {
+        let window = node.attribute.iter().filter(|attribute| {
+            attribute.name == "auto_pad" || WINDOW.contains(&attribute.name.as_str())
+        });
+        Self { attributes: window.cloned().collect(), ..Self::of(spec) }
+    }
+
+    /// Whether every position sees one pixel, its own.
+    pub fn is_pointwise(&self) -> bool {
+        let all = |name: &str, value: i64| {
+            let found = self.attributes.iter().find(|attribute| attribute.name == name);
+            found.is_none_or(|attribute| attribute.ints.iter().all(|v| *v == value))
+        };
+        self.kernel.iter().all(|extent| *extent == 1) && all("strides", 1) && all("pads", 0)
+    }
+
+    /// Padding at the begin of each axis and at the end, where that does not depend on sizes.
+    fn pads(&self) -> Option<(Vec<i64>, Vec<i64>)> {
+        let axes = self.kernel.len();
+        let find = |name: &str| self.attributes.iter().find(|attribute| attribute.name == name);
+        let auto = find("auto_pad").map_or(&b"NOTSET"[..], |attribute| &attribute.s);
+        let spans = self.spans();
+        Some(match auto {
+            b"NOTSET" | b"" => match find("pads") {
+                Some(pads) if pads.ints.len() == 2 * axes => {
+                    let (begin, end) = pads.ints.split_at(axes);
+                    (begin.to_vec(), end.to_vec())
+                }
+                Some(_) => return None,
+                None => (vec![0; axes], vec![0; axes]),
+            },
+            b"VALID" => (vec![0; axes], vec![0; axes]),
+            // With strides of 1 the output is as large as the input.
+            b"SAME_UPPER" | b"SAME_LOWER" => {
+                let less = spans.iter().map(|span| span / 2).collect();
+                let more = spans.iter().map(|span| span - span / 2).collect();
+                if auto == b"SAME_UPPER" { (less, more) } else { (more, less) }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Pixels that the window reaches beyond its first one, along each axis.
+    fn spans(&self) -> Vec<i64> {
+        let dilations = self.attributes.iter().find(|attribute| attribute.name == "dilations");
+        let dilation = |axis: usize| {
+            dilations.and_then(|attribute| attribute.ints.get(axis)).copied().unwrap_or(1)
+        };
+        let kernel = self.kernel.iter().enumerate();
+        kernel.map(|(axis, extent)| (*extent as i64 - 1) * dilation(axis)).collect()
+    }
+
+    /// Attributes of the transposed convolution that computes the same with the kernel turned round;
+    /// `None` where there is none, or where it would gain nothing.
+    ///
+    /// Few kernels over many channels cost little arithmetic, and a convolution then spends its time
+    /// on gathering what each position sees: `channels * taps` numbers. The transposed one multiplies
+    /// first, and gathers `kernels * taps`.
+    pub fn transposed(&self) -> Option<Vec<pb::AttributeProto>> {
+        let axes = self.kernel.len();
+        let find = |name: &str| self.attributes.iter().find(|attribute| attribute.name == name);
+        let strided = find("strides").is_some_and(|strides| strides.ints.iter().any(|s| *s != 1));
+        if !(1..=2).contains(&axes) || strided || self.kernel.iter().all(|extent| *extent == 1) {
+            return None;
+        }
+        let (begin, end) = self.pads()?;
+        let turned = |pads: &[i64]| -> Vec<i64> {
+            pads.iter().zip(self.spans()).map(|(pad, span)| span - pad).collect()
+        };
+        let pads = [turned(&begin), turned(&end)].concat();
+        if pads.iter().any(|pad| *pad < 0) {
+            return None;
+        }
+        let dilations = find("dilations").cloned();
+        Some([builder::ints_attribute("pads", &pads)].into_iter().chain(dilations).collect())
+    }
+
+    /// A convolution that slides like this, with weights `[C_out, C_in / groups, ...kernel]`.
+    pub fn conv(&self, graph: &mut GraphBuilder, inputs: &[&Value], groups: usize) -> Value {
+        let mut attributes = self.attributes.clone();
+        attributes.push(group(groups));
+        graph.op_with("Conv", inputs, attributes)
+    }
+}
+
+pub(super) fn group(groups: usize) -> pb::AttributeProto {
+    builder::int_attribute("group", groups as i64)
 }
 
 /// The window's extent along each spatial axis.

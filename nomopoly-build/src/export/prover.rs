@@ -13,8 +13,8 @@ pub(super) fn export(compiled: &CompiledOperation) -> Result<Vec<u8>> {
     let x = inputs(&mut graph, operation.spec());
     let y = node::apply(&mut graph, operation, &x)?;
     let y = graph.output(&y, "y", &operation.spec().output_shape);
-    let folded = generator::fold_inputs(&mut graph, generator, &x);
-    let proof = generator::proof(&mut graph, generator, &folded, &y)?;
+    let proof = generator::proofs(&mut graph, &[(generator, y)], generator::Size::Fixed)?;
+    let proof = graph.flat(&proof);
     graph.output(&proof, "proof", &[1, generator.proof_dim()]);
     Ok(graph.finish("prover", &compiled.artefact.header, &[]))
 }

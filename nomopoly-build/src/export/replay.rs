@@ -9,27 +9,29 @@ use nomopoly_runtime::operations::{Linear, Operation};
 
 use super::graph::{GraphBuilder, Value};
 use super::matrix::Product;
-use super::{node, sketch};
+use super::node::{self, Slide};
+use super::sketch;
 
-/// `|y - f(x)| / unit` for every element.
+/// `|y - f(x)| / unit` for every element, from `expected`, which is f(x).
 ///
 /// # Errors
 /// When a tensor cannot be read from its device.
 pub(super) fn residual(
     graph: &mut GraphBuilder,
     operation: &Operation,
+    slide: &Slide,
     inputs: &[Value],
+    expected: &Value,
     y: &Value,
 ) -> Result<Value> {
-    let expected = node::apply(graph, operation, inputs)?;
     let unit = match operation.linear() {
         Some(linear) if linear.is_channels_first() => {
-            convolution_unit(graph, operation, linear, &inputs[0])?
+            convolution_unit(graph, operation, linear, slide, &inputs[0])?
         }
         Some(linear) => product_unit(graph, operation, linear, &inputs[0])?,
-        None => unit(graph, operation, inputs, &expected)?,
+        None => unit(graph, operation, inputs, expected)?,
     };
-    let difference = graph.op("Sub", &[y, &expected]);
+    let difference = graph.op("Sub", &[y, expected]);
     let difference = graph.op("Abs", &[&difference]);
     Ok(graph.op("Div", &[&difference, &unit]))
 }
@@ -100,25 +102,28 @@ fn convolution_unit(
     graph: &mut GraphBuilder,
     operation: &Operation,
     linear: &dyn Linear,
+    slide: &Slide,
     x: &Value,
 ) -> Result<Value> {
     let spec = operation.spec();
     let (groups, channels_in) = (node::int(spec, "group")? as usize, spec.input_shapes[0][1]);
     let (features, per_group) = (linear.features(), channels_in / groups);
-    let spatial = spec.output_shape.len() - 2;
-    let shape = sketch::with_kernel(&[groups, per_group], &vec![1; spatial]);
-    let ones = graph.floats("ones", &shape, &vec![1.; channels_in]);
-    let norms = sketch::patch_norms(graph, spec, x, &ones, groups)?;
+    let axes = vec![1; slide.kernel.len()];
+    let norms = if groups == 1 {
+        sketch::patch_norms(graph, slide, x, None, 1)?
+    } else {
+        let shape = sketch::with_kernel(&[groups, per_group], &axes);
+        let ones = graph.floats("ones", &shape, &vec![1.; channels_in]);
+        sketch::patch_norms(graph, slide, x, Some(&ones), groups)?
+    };
+    // Each output channel reads the norm of its group, times its kernel's.
     let kernels = linear.weights().sqr()?.reshape((features, ()))?.sum(1)?.sqrt()?;
-    let outs = features / groups;
-    let norms = graph.reshape(&norms, &[spec.output_shape[0] as i64, groups as i64, 1, -1]);
-    let kernels = graph.tensor_as("kernel_norms", &kernels, &[1, groups, outs, 1])?;
-    let products = graph.op("Mul", &[&norms, &kernels]);
-    let output: Vec<i64> = spec.output_shape.iter().map(|&d| d as i64).collect();
-    let products = graph.reshape(&products, &output);
+    let shape = sketch::with_kernel(&[features, 1], &axes);
+    let kernels = graph.tensor_as("kernel_norms", &kernels, &shape)?;
+    let products = graph.op_with("Conv", &[&norms, &kernels], vec![node::group(groups)]);
     let unit = element_unit(graph, linear, &products);
     let bias = operation.constants().get(1);
-    let shape = sketch::with_kernel(&[features], &vec![1; spatial]);
+    let shape = sketch::with_kernel(&[features], &axes);
     let bias = bias.map(|bias| bias.reshape(shape)).transpose()?;
     with_bias(graph, unit, bias.as_ref())
 }
@@ -134,7 +139,7 @@ fn product_unit(
     let rows = product.rows_of_x(graph, x);
     let columns = product.weights.sqr()?.sum_keepdim(product.weights.rank() - 2)?.sqrt()?;
     let columns = graph.tensor("column_norms", &columns)?;
-    let norms = sketch::row_norms(graph, &rows);
+    let norms = sketch::row_norms(graph, &rows)?;
     let products = graph.op("Mul", &[&norms, &columns]);
     let unit = element_unit(graph, linear, &products);
     let unit = with_bias(graph, unit, product.bias.as_ref())?;

@@ -2,10 +2,14 @@
 
 use candle_core::Device;
 use nomopoly_runtime::artefact::{Artefact, Network};
+use nomopoly_runtime::generator::Generator;
 use nomopoly_runtime::{CompiledOperation, OperationVerifier, Result};
 
-use super::graph::GraphBuilder;
-use super::{export_key, generator, head, inputs, replay, sketch};
+use super::generator::Size;
+use super::graph::{GraphBuilder, Value};
+use super::node::Slide;
+use super::sketch::Key;
+use super::{export_key, generator, head, inputs, node, replay, sketch};
 
 /// # Errors
 /// When the artefact asks for a sketch of an operation that has none, or a tensor cannot be read.
@@ -22,21 +26,40 @@ pub(super) fn export(compiled: &CompiledOperation) -> Result<Vec<u8>> {
             let device =
                 operation.linear().map_or(Device::Cpu, |linear| linear.weights().device().clone());
             let verifier = OperationVerifier::new(compiled.clone(), &export_key(id), &device)?;
+            let slide = Slide::of(operation.spec());
             let residual = match (operation.linear(), verifier.contracted()) {
                 (Some(linear), Some(contracted)) => {
-                    sketch::residual(&mut graph, operation, linear, contracted, &x[0], &y)?
+                    let key = Key::new(operation, linear, &slide, contracted)?.bake(&mut graph)?;
+                    sketch::residual(&mut graph, operation, linear, &slide, &key, &x[0], &y)?.0
                 }
-                _ => replay::residual(&mut graph, operation, &x, &y)?,
+                _ => {
+                    let expected = node::apply(&mut graph, operation, &x)?;
+                    replay::residual(&mut graph, operation, &slide, &x, &expected, &y)?
+                }
             };
-            let folded = generator::fold_inputs(&mut graph, generator, &x);
-            let expected = generator::proof(&mut graph, generator, &folded, &y)?;
-            let difference = graph.op("Sub", &[&proof, &expected]);
-            let difference = graph.op("Abs", &[&difference]);
-            let unit = graph.scalar(generator.proof_unit());
-            let proof_residual = graph.op("Div", &[&difference, &unit]);
-            head::score(&mut graph, network, &residual, &proof_residual)
+            let difference = proof_residuals(&mut graph, &[(generator, y)], &proof, Size::Fixed)?;
+            let score = head::judge(&mut graph, &[network], &[residual], &difference).0;
+            graph.flat(&score)
         }
     };
     graph.output(&score, "score", &[1, 1]);
     Ok(graph.finish("verifier", header, &[("nomopoly.key", "export-only, public")]))
+}
+
+/// `|proof - expected| / unit` of proof vectors `[n, 1, proof_dim]`, or `[1, proof_dim]` of one.
+///
+/// # Errors
+/// As [`generator::proofs`].
+pub(super) fn proof_residuals(
+    graph: &mut GraphBuilder,
+    generators: &[(&Generator, Value)],
+    proofs: &Value,
+    size: Size,
+) -> Result<Value> {
+    let expected = generator::proofs(graph, generators, size)?;
+    let difference = graph.op("Sub", &[proofs, &expected]);
+    let difference = graph.op("Abs", &[&difference]);
+    let units: Vec<f32> = generators.iter().map(|(g, _)| g.proof_unit() as f32).collect();
+    let units = graph.floats("proof_units", &[generators.len(), 1, 1], &units);
+    Ok(graph.op("Div", &[&difference, &units]))
 }

@@ -23,7 +23,7 @@ const MOST_DIRECTIONS: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Adversary {
     pub fake: Fake,
-    /// `[2 * BUCKETS, proof_dim]`: the fake proof is `tanh([fold(x), fold(y')] proof_weights)`.
+    /// `[BUCKETS, proof_dim]`: the fake proof is `tanh(fold(y') proof_weights)`.
     pub proof_weights: Tensor,
 }
 
@@ -85,8 +85,8 @@ impl Adversary {
                 }
             }
         };
-        let proof_scale = 1. / (2. * BUCKETS as f64).sqrt();
-        let proof_weights = variable(&[2 * BUCKETS, proof_dim as usize], proof_scale)?;
+        let proof_scale = 1. / (BUCKETS as f64).sqrt();
+        let proof_weights = variable(&[BUCKETS, proof_dim as usize], proof_scale)?;
         Ok((Self { fake, proof_weights }, variables))
     }
 
@@ -131,9 +131,9 @@ impl Adversary {
     }
 
     /// The fake proof of a fake output, `[B, proof_dim]`.
-    pub fn proof(&self, generator: &Generator, folded: &Tensor, output: &Tensor) -> Result<Tensor> {
-        let y = generator.fold_y.apply(&output.reshape((output.dim(0)?, ()))?)?;
-        Ok(Tensor::cat(&[folded, &y], 1)?.matmul(&self.proof_weights)?.tanh()?)
+    pub fn proof(&self, generator: &Generator, output: &Tensor) -> Result<Tensor> {
+        let folded = generator.fold.apply(&output.reshape((output.dim(0)?, ()))?)?;
+        Ok(folded.matmul(&self.proof_weights)?.tanh()?)
     }
 
     /// The same network with constant tensors, for export.

@@ -39,7 +39,6 @@ pub struct Batch {
     /// The true output as some runtime computed it, and what is seen of it.
     pub honest: Tensor,
     pub seen: Seen,
-    pub folded: Tensor,
     prepared: Option<Prepared>,
     contracted: Option<Contracted>,
 }
@@ -69,16 +68,11 @@ impl Judge {
         };
         let truth = self.operation.forward(&inputs)?;
         let honest = fakes::honest_output(&self.operation, &inputs, variant, random)?;
-        let (prepared, folded) = if self.baseline {
-            (None, self.generator.fold_inputs(&inputs)?)
-        } else {
-            let prepared =
-                Prepared::new(&self.operation, &self.generator, &inputs, contracted.as_ref())?;
-            let folded = prepared.folded.clone();
-            (Some(prepared), folded)
-        };
-        let seen = self.look(prepared.as_ref(), contracted.as_ref(), &folded, &honest)?;
-        Ok(Batch { inputs, truth, honest, seen, folded, prepared, contracted })
+        let prepared = (!self.baseline)
+            .then(|| Prepared::new(&self.operation, &inputs, contracted.as_ref()))
+            .transpose()?;
+        let seen = self.look(prepared.as_ref(), contracted.as_ref(), &honest)?;
+        Ok(Batch { inputs, truth, honest, seen, prepared, contracted })
     }
 
     /// The judge of a part of the operation.
@@ -86,7 +80,7 @@ impl Judge {
         let spec = part.spec();
         Ok(Self {
             operation: part.clone(),
-            generator: self.generator.at(spec.inputs_len(), spec.output_len())?,
+            generator: self.generator.at(&spec.output_shape)?,
             check: self.check,
             sketches: self.sketches,
             baseline: self.baseline,
@@ -96,14 +90,13 @@ impl Judge {
 
     /// Looks at a claimed output.
     pub fn see(&self, batch: &Batch, output: &Tensor) -> Result<Seen> {
-        self.look(batch.prepared.as_ref(), batch.contracted.as_ref(), &batch.folded, output)
+        self.look(batch.prepared.as_ref(), batch.contracted.as_ref(), output)
     }
 
     fn look(
         &self,
         prepared: Option<&Prepared>,
         contracted: Option<&Contracted>,
-        folded: &Tensor,
         output: &Tensor,
     ) -> Result<Seen> {
         let features = match prepared {
@@ -113,7 +106,7 @@ impl Judge {
             }
             None => None,
         };
-        Ok(Seen { features, proof: self.generator.proof(folded, output)? })
+        Ok(Seen { features, proof: self.generator.proof(output)? })
     }
 
     /// What the verifier sees of a claim.
@@ -192,7 +185,7 @@ impl Claims {
             .collect();
         let fake = select(&by_adversary, &made, &moved)?;
         let seen = judge.see(batch, &fake)?;
-        let adversary_proof = adversary.proof(&judge.generator, &batch.folded, &fake)?.detach();
+        let adversary_proof = adversary.proof(&judge.generator, &fake)?.detach();
         let fake_proof = fakes::fake_proofs(&batch.seen.proof, 1e-3, random)?;
         let proofs = BTreeMap::from([
             (Case::Honest, batch.seen.proof.clone()),

@@ -102,8 +102,7 @@ pub fn train_with(
     let spec = operation.spec();
     let generator = Generator::from_seed(
         generator_seed,
-        spec.inputs_len(),
-        spec.output_len(),
+        &spec.output_shape,
         options.proof_dim as usize,
         device,
     )?;
@@ -360,7 +359,7 @@ impl<'a> Session<'a> {
         // The adversary learns through the verifier: from its fakes with the generator's proof
         // and with its own.
         let fake = self.adversary.output(&self.judge.operation, &batch.inputs, &batch.truth)?;
-        let own = self.adversary.proof(&self.judge.generator, &batch.folded, &fake)?;
+        let own = self.adversary.proof(&self.judge.generator, &fake)?;
         let seen = self.judge.see(&batch, &fake)?;
         let mut losses = vec![];
         for proof in [&own, &seen.proof] {

@@ -10,4 +10,4 @@ mod verifier;
 
 pub use expanded::ExpandedKey;
 pub use prover::Prover;
-pub use verifier::Verifier;
+pub use verifier::{Verifier, cut_graph};

@@ -8,6 +8,7 @@ use tract_onnx::prelude::Tensor as TractTensor;
 
 use super::shapes::{PerShape, shapes_of};
 use super::stream::{self, Streamed};
+use crate::kernels::sum_of_squares;
 use crate::model::CompiledModel;
 use crate::onnx::{Graph, Model, Plan, cut::with_outputs};
 use crate::operation_check::CompiledOperation;
@@ -33,20 +34,14 @@ struct Bound {
     /// Names of the plan's outputs: the model's own first.
     exposed: Vec<String>,
     proved: Vec<CompiledOperation>,
-    /// The plan's outputs that each of them reads, and the one that it gives, by their places.
-    needs: Vec<Vec<usize>>,
+    /// The plan's output that each of them gives, by its place.
+    places: Vec<usize>,
 }
 
 impl Bound {
     /// Runs `graph`, in the place of the model's own.
     fn new(model: Arc<CompiledModel>, graph: &Graph) -> Result<Self> {
-        let mut names: Vec<&str> = vec![];
-        for compiled in model.proved() {
-            names.push(compiled.operation.output());
-            names.extend(compiled.operation.inputs().iter().map(String::as_str));
-        }
-        names.sort_unstable();
-        names.dedup();
+        let names: Vec<&str> = model.proved().map(|compiled| compiled.operation.output()).collect();
         let exposed = with_outputs(graph, &names)?;
         let plan = Plan::new(graph.model().name(), &exposed.proto)?;
         let exposed = exposed.outputs;
@@ -57,13 +52,9 @@ impl Bound {
             })
         };
         let proved: Vec<CompiledOperation> = model.proved().cloned().collect();
-        let needs = proved.iter().map(|compiled| {
-            let operation = &compiled.operation;
-            let names = operation.inputs().iter().map(String::as_str);
-            names.chain([operation.output()]).map(place).collect()
-        });
-        let needs = needs.collect::<Result<Vec<Vec<usize>>>>()?;
-        Ok(Self { plan, exposed, proved, needs, model })
+        let places = proved.iter().map(|compiled| place(compiled.operation.output()));
+        let places = places.collect::<Result<Vec<usize>>>()?;
+        Ok(Self { plan, exposed, proved, places, model })
     }
 }
 
@@ -152,8 +143,8 @@ impl Prover {
         })
     }
 
-    /// Names of the tensors that a proof is made of: the model's outputs, and the inputs and outputs
-    /// of the operations that a proof has a vector for. A model that gives all of them comes from
+    /// Names of the tensors that a proof is made of: the model's outputs, and those of the
+    /// operations that a proof has a vector for. A model that gives all of them comes from
     /// [`crate::onnx::cut::with_outputs`].
     pub fn needed(&self) -> &[String] {
         &self.at_compiled.exposed
@@ -190,18 +181,19 @@ impl Bound {
     /// Operations are proved while those after them are still computed.
     fn prove(&self, inputs: &[&NamedTensor]) -> Result<Proof> {
         let tensors = inputs.iter().map(|input| input.to_tract()).collect::<Result<Vec<_>>>()?;
+        let needs: Vec<Vec<usize>> = self.places.iter().map(|place| vec![*place]).collect();
         let Streamed { values, results } =
-            stream::run(&self.plan, tensors, &self.needs, |number, value| {
-                self.prove_one(number, value)
+            stream::run(&self.plan, tensors, &needs, |number, value| {
+                self.prove_one(number, value(self.places[number]))
             })?;
         self.assemble(inputs, &values, results)
     }
 
     /// The proof of whatever was computed.
     fn prove_values(&self, inputs: &[&NamedTensor], values: &[Arc<TractTensor>]) -> Result<Proof> {
-        let numbers = (0..self.needs.len()).into_par_iter();
+        let numbers = (0..self.places.len()).into_par_iter();
         let proved =
-            numbers.map(|number| self.prove_one(number, &|place| values.get(place).cloned()));
+            numbers.map(|number| self.prove_one(number, values.get(self.places[number]).cloned()));
         self.assemble(inputs, values, proved.collect::<Result<_>>()?)
     }
 
@@ -209,31 +201,18 @@ impl Bound {
     fn prove_one(
         &self,
         number: usize,
-        value: &dyn Fn(usize) -> Option<Arc<TractTensor>>,
+        value: Option<Arc<TractTensor>>,
     ) -> Result<(OperationProof, Option<NamedTensor>)> {
         let compiled = &self.proved[number];
-        let operation = &compiled.operation;
-        let name = operation.output();
-        let tensors: Option<Vec<_>> =
-            self.needs[number].iter().map(|place| value(*place)).collect();
-        let tensors = tensors.ok_or_else(|| Error::MissingInput { input: name.to_owned() })?;
-        // The output comes last.
-        let values = tensors.iter().map(|tensor| f32_values(name, tensor));
-        let values = values.collect::<Result<Vec<_>>>()?;
-        let values: Vec<&[f32]> = values.iter().map(AsRef::as_ref).collect();
-        let Some((y, x)) = values.split_last() else {
-            return Err(Error::MissingInput { input: name.to_owned() });
-        };
-        let (vector, squares) = compiled.artefact.generator.proof_with_squares(x, y)?;
-        if !squares.is_finite() {
+        let name = compiled.operation.output();
+        let tensor = value.ok_or_else(|| Error::MissingInput { input: name.to_owned() })?;
+        let values = f32_values(name, &tensor)?;
+        if !sum_of_squares(&values).is_finite() {
             return Err(Error::NonFinite { tensor: name.to_owned() });
         }
-        let revealed = match tensors.last() {
-            Some(tensor) if compiled.in_transcript() => {
-                Some(NamedTensor::from_tract(name, tensor)?)
-            }
-            _ => None,
-        };
+        let vector = compiled.artefact.generator.proof_of(&values)?;
+        let revealed = compiled.in_transcript().then(|| NamedTensor::from_tract(name, &tensor));
+        let revealed = revealed.transpose()?;
         let artefact = compiled.artefact.id;
         Ok((OperationProof { operation: name.to_owned(), artefact, vector }, revealed))
     }

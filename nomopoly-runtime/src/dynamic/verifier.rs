@@ -135,6 +135,17 @@ impl Verifier {
         bound.inspect(&ordered, proof)
     }
 
+    /// The proof that tensors are which a host computed with an exported prover, as
+    /// [`crate::exchange`] names them, of an inference with these inputs.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`], [`Error::DamagedProof`], [`Error::DType`] and [`Error::Shape`] name what
+    /// is missing, foreign or of another form; and errors of the inputs.
+    pub fn proof_of(&self, inputs: &[NamedTensor], tensors: Vec<NamedTensor>) -> Result<Proof> {
+        let proved = self.operations().iter().map(OperationVerifier::compiled);
+        crate::exchange::proof(self.outline(), proved, inputs, tensors)
+    }
+
     /// [`Verifier::inspect`] for several inferences, on every core.
     pub fn inspect_all(&self, claims: &[(&[NamedTensor], &Proof)]) -> Vec<Result<Report>> {
         claims.par_iter().map(|(inputs, proof)| self.inspect(inputs, proof)).collect()
@@ -359,8 +370,12 @@ impl Bound {
     }
 }
 
-/// The graph cut at the transcript, with what the checks need as outputs.
-pub(super) fn cut_graph(model: &CompiledModel) -> Result<CutGraph> {
+/// The part of a model that a verifier recomputes: its graph cut at the transcript, with the model's
+/// outputs and whatever the checked operations read as outputs.
+///
+/// # Errors
+/// When a shape depends on the data.
+pub fn cut_graph(model: &CompiledModel) -> Result<CutGraph> {
     let at: Vec<&str> = model.transcript().map(|op| op.operation.output()).collect();
     let mut wanted: Vec<&str> =
         model.graph().outputs().iter().map(|output| output.name.as_str()).collect();

@@ -1,101 +1,108 @@
 //! The fold of a tensor: a seeded signed-bucket sketch of fixed size.
 
-use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-use crate::kernels::{LANES, Lanes, signed_sums};
 use crate::operations::linear::sample_scale;
 use crate::{Error, Result};
 
-/// Buckets of the signed sketch of the input, and of the output.
-pub const BUCKETS: usize = LANES;
-/// Signs repeat after this many elements, times the sign of the block.
-const PERIOD: usize = 4096;
+/// Buckets of the signed sketch.
+pub const BUCKETS: usize = 64;
+/// Most elements of a tensor that a fold looks at.
+///
+/// A proof vector by itself proves nothing, so it must not cost anything either: folding whole
+/// activations took 0.15 to 0.3 of an inference in ONNX Runtime, this a hundredth.
+pub const LOOKS: usize = 1024;
 
-/// Seeded signed-bucket sketch: element i of a flattened tensor goes to bucket `i % BUCKETS` with
-/// the sign `element[i % period] * block[i / period]`. Linear in the size of the tensor.
+/// Seeded signed-bucket sketch of some elements, a lattice over the whole tensor: along each axis
+/// those at multiples of `ceil(extent / limit(rank))`. In row-major order, the i-th goes to bucket
+/// `i % BUCKETS` with the i-th sign.
 #[derive(Debug, Clone)]
 pub struct Fold {
     len: usize,
-    period: usize,
-    blocks: usize,
-    /// `[period]`, each 1 or -1.
-    element_signs: Vec<f32>,
-    /// `[blocks]`, each 1 or -1.
-    block_signs: Vec<f32>,
-    element: Tensor,
-    block: Tensor,
+    shape: Vec<usize>,
+    steps: Vec<usize>,
+    /// Where the elements are in the flattened tensor.
+    places: Vec<usize>,
+    /// `[LOOKS]`, each 1 or -1; they do not depend on the size of the tensor.
+    signs: Vec<f32>,
+    places_on_device: Tensor,
+    /// `[1, looks]`
+    signs_on_device: Tensor,
+}
+
+/// Most elements along each axis: the largest number whose power is at most [`LOOKS`], and 2 at the
+/// least.
+pub fn limit(rank: usize) -> usize {
+    let fits = |n: &usize| n.checked_pow(rank as u32).is_some_and(|power| power <= LOOKS);
+    (2..=LOOKS).take_while(fits).last().unwrap_or(2)
 }
 
 impl Fold {
-    pub(super) fn new(len: usize, seed: [u8; 32], device: &Device) -> Result<Self> {
-        let period = len.div_ceil(BUCKETS).max(1).saturating_mul(BUCKETS).min(PERIOD);
-        let blocks = len.div_ceil(period).max(1);
+    pub(super) fn new(shape: &[usize], seed: [u8; 32], device: &Device) -> Result<Self> {
+        let limit = limit(shape.len());
+        let steps: Vec<usize> = shape.iter().map(|extent| extent.div_ceil(limit).max(1)).collect();
+        let mut places = vec![0];
+        for (extent, step) in shape.iter().zip(&steps) {
+            let along = |place: usize| (0..*extent).step_by(*step).map(move |i| place * extent + i);
+            places = places.into_iter().flat_map(along).take(LOOKS).collect();
+        }
         let mut random = ChaCha20Rng::from_seed(seed);
-        let mut signs = |count: usize| -> Vec<f32> {
-            (0..count).map(|_| if random.next_u32() >> 31 == 0 { 1. } else { -1. }).collect()
-        };
-        let (element_signs, block_signs) = (signs(period), signs(blocks));
-        let element = Tensor::from_slice(&element_signs, (1, period), device)?;
-        let block = Tensor::from_slice(&block_signs, (1, blocks, 1), device)?;
-        Ok(Self { len, period, blocks, element_signs, block_signs, element, block })
+        let sign = |_| if random.next_u32() >> 31 == 0 { 1. } else { -1. };
+        let signs: Vec<f32> = (0..LOOKS).map(sign).collect();
+        let looks = places.len();
+        let signs_on_device = Tensor::from_slice(&signs[..looks], (1, looks), device)?;
+        let indices: Vec<u32> = places.iter().map(|place| *place as u32).collect();
+        let places_on_device = Tensor::from_vec(indices, looks, device)?;
+        let len = shape.iter().product();
+        let shape = shape.to_vec();
+        Ok(Self { len, shape, steps, places, signs, places_on_device, signs_on_device })
     }
 
-    /// Number of elements of the tensor.
-    pub fn len(&self) -> usize {
-        self.len
+    /// From one element that is looked at to the next, along each axis.
+    pub fn steps(&self) -> &[usize] {
+        &self.steps
     }
 
-    /// Whether there is nothing to fold.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    /// Indices along each axis of the elements that are looked at, one element after the other.
+    pub fn places(&self) -> Vec<i64> {
+        let mut indices = Vec::with_capacity(self.places.len() * self.shape.len());
+        for place in &self.places {
+            let mut rest = *place;
+            let start = indices.len();
+            for extent in self.shape.iter().rev() {
+                indices.push((rest % extent) as i64);
+                rest /= extent;
+            }
+            indices[start..].reverse();
+        }
+        indices
     }
 
-    pub fn element_signs(&self) -> &[f32] {
-        &self.element_signs
+    /// Signs of the elements that are looked at, [`LOOKS`] of them.
+    pub fn signs(&self) -> &[f32] {
+        &self.signs
     }
 
-    pub fn block_signs(&self) -> &[f32] {
-        &self.block_signs
+    /// How many elements are looked at.
+    pub fn looks(&self) -> usize {
+        self.places.len()
     }
 
-    /// `[B, len]` to `[B, BUCKETS]`, divided by the root mean square of the tensor and by the
-    /// root of the number of elements per bucket: independent of scale and size.
+    /// `[B, len]` to `[B, BUCKETS]`, divided by the norm of what is looked at and times the root of
+    /// the number of buckets: independent of scale and size.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let batch = x.dim(0)?;
-        if let Some(folded) = self.apply_untracked(x)? {
-            return Ok(folded);
-        }
+        let x = x.index_select(&self.places_on_device, 1)?.to_dtype(DType::F32)?;
         // Normalisers are detached: the root has no finite gradient at a tensor of zeros.
-        let x = x.broadcast_div(&sample_scale(x)?.detach())?;
-        let rms = x.sqr()?.mean_keepdim(1)?.sqrt()?.detach();
-        let padding = self.blocks * self.period - self.len;
-        let x = if padding > 0 { x.pad_with_zeros(1, 0, padding)? } else { x };
-        let x = x.reshape((batch, self.blocks, self.period))?;
-        let x = x.broadcast_mul(&self.block)?.sum(1)?.broadcast_mul(&self.element)?;
-        let x = x.reshape((batch, self.period / BUCKETS, BUCKETS))?.sum(1)?;
-        Ok(x.broadcast_div(&rms.affine(self.norm(), NORM_FLOOR)?)?)
-    }
-
-    /// The same where no gradient is asked for and the samples are in the CPU's memory: in one pass
-    /// and not in a dozen. `None` elsewhere.
-    fn apply_untracked(&self, x: &Tensor) -> Result<Option<Tensor>> {
-        if x.track_op() || !x.device().is_cpu() || x.dtype() != DType::F32 {
-            return Ok(None);
-        }
-        let (batch, len) = x.dims2()?;
-        let (storage, layout) = x.storage_and_layout();
-        let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) =
-            (&*storage, layout.contiguous_offsets())
-        else {
-            return Ok(None);
-        };
-        let mut folded = Vec::with_capacity(batch * BUCKETS);
-        for sample in values[start..end].chunks_exact(len.max(1)) {
-            folded.extend(self.apply_plain(sample)?);
-        }
-        Ok(Some(Tensor::from_vec(folded, (batch, BUCKETS), x.device())?))
+        let x = x.broadcast_div(&sample_scale(&x)?.detach())?;
+        let norm = x.sqr()?.sum_keepdim(1)?.sqrt()?.detach();
+        let x = x.broadcast_mul(&self.signs_on_device)?;
+        let looks = self.looks();
+        let x = x.pad_with_zeros(1, 0, looks.next_multiple_of(BUCKETS) - looks)?;
+        let x = x.reshape((batch, (), BUCKETS))?.sum(1)?;
+        Ok(x.broadcast_div(&norm.affine(NORM_FACTOR, NORM_FLOOR)?)?)
     }
 
     /// The fold of one sample in plain memory.
@@ -103,62 +110,29 @@ impl Fold {
     /// # Errors
     /// [`Error::Shape`] when it has another number of elements.
     pub fn apply_plain(&self, x: &[f32]) -> Result<[f32; BUCKETS]> {
-        Ok(self.apply_with_squares(x)?.0)
-    }
-
-    /// The fold of one sample, and the sum of its squares: finite if and only if every element is.
-    ///
-    /// # Errors
-    /// As [`Fold::apply_plain`].
-    pub fn apply_with_squares(&self, x: &[f32]) -> Result<([f32; BUCKETS], f64)> {
         if x.len() != self.len {
             return Err(Error::Shape {
-                tensor: "input or output of a proof generator".into(),
+                tensor: "output of a proof generator".into(),
                 got: vec![x.len()],
                 expected: vec![self.len],
             });
         }
-        // Squares of f32 overflow and vanish where the numbers themselves do not. That is rare, and
-        // looking for the largest element first costs as much as all the rest.
-        let (mut sums, mut squares) = self.sums(x, 1.);
-        let mut scale = 1.;
-        if !(1e-20..1e30).contains(&squares) {
-            scale = 1. / (largest(x) + f32::MIN_POSITIVE);
-            (sums, squares) = self.sums(x, scale);
+        let mut looked: Vec<f32> = self.places.iter().map(|place| x[*place]).collect();
+        let largest = looked.iter().fold(0f32, |a, b| a.max(b.abs())) + f32::MIN_POSITIVE;
+        let (mut sums, mut squares) = ([0f32; BUCKETS], 0f64);
+        looked.iter_mut().for_each(|value| *value /= largest);
+        for (row, signs) in looked.chunks(BUCKETS).zip(self.signs.chunks(BUCKETS)) {
+            for ((sum, value), sign) in sums.iter_mut().zip(row).zip(signs) {
+                *sum += value * sign;
+                squares += f64::from(value * value);
+            }
         }
-        let mean = squares / self.len.max(1) as f64;
-        let norm = (mean.sqrt() * self.norm() + NORM_FLOOR) as f32;
-        Ok((sums.map(|sum| sum / norm), squares / f64::from(scale).powi(2)))
-    }
-
-    /// The sum of each bucket and (in f64: a lane of many equal elements would round one way) the sum
-    /// of all squares, of the elements times `scale`.
-    fn sums(&self, x: &[f32], scale: f32) -> (Lanes, f64) {
-        let (mut sums, mut total) = ([0f32; BUCKETS], 0f64);
-        for (block, sign) in x.chunks(self.period).zip(&self.block_signs) {
-            let (block_sums, squares) = signed_sums(block, &self.element_signs, scale);
-            sums.iter_mut().zip(block_sums).for_each(|(sum, block)| *sum += sign * block);
-            total += squares.iter().map(|square| f64::from(*square)).sum::<f64>();
-        }
-        (sums, total)
-    }
-
-    /// Root of the number of elements per bucket.
-    pub fn norm(&self) -> f64 {
-        (self.len as f64 / BUCKETS as f64).max(1.).sqrt()
+        let norm = (squares.sqrt() * NORM_FACTOR + NORM_FLOOR) as f32;
+        Ok(sums.map(|sum| sum / norm))
     }
 }
 
+/// One over the root of [`BUCKETS`].
+pub const NORM_FACTOR: f64 = 0.125;
 /// Keeps the quotient of [`Fold::apply`] finite for a tensor of zeros.
 pub const NORM_FLOOR: f64 = 1e-20;
-
-/// The largest absolute value.
-fn largest(x: &[f32]) -> f32 {
-    let mut lanes = [0f32; BUCKETS];
-    for row in x.chunks(BUCKETS) {
-        for (largest, value) in lanes.iter_mut().zip(row) {
-            *largest = if value.abs() > *largest { value.abs() } else { *largest };
-        }
-    }
-    lanes.iter().fold(0f32, |a, b| a.max(*b))
-}

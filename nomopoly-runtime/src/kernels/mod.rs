@@ -9,17 +9,18 @@
 //! | `planes.rs` | channels before positions: convolutions, and contractions of their outputs |
 //! | `rows.rs` | positions before features: matrix products |
 //! | `padded.rs` | images laid out so that every tap of a window reads consecutive elements |
-//! | `fold.rs` | signed sums by bucket |
+//! | `squares.rs` | sums of squares |
 
-mod fold;
 mod padded;
 mod planes;
 mod rows;
+mod squares;
 
-pub(crate) use fold::{LANES, Lanes, signed_sums};
 pub(crate) use padded::Layout;
 pub(crate) use planes::{Planes, Source, weighted_squares};
 pub(crate) use rows::{Rows, row_squares};
+use squares::LANES;
+pub(crate) use squares::sum_of_squares;
 
 /// Most vectors that one pass contracts with: twice as many sums, a loaded element and a broadcast
 /// weight fit into 32 registers.

@@ -8,6 +8,7 @@ use nomopoly_manifest::{Architecture, Check};
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::artefact::{Artefact, Network};
+use crate::kernels::sum_of_squares;
 use crate::key::VerifierKey;
 use crate::onnx::Graph;
 use crate::operations::Operation;
@@ -48,13 +49,12 @@ impl CompiledOperation {
         Ok(Self { operation, artefact })
     }
 
-    /// Runs the generator on inputs and output, each `[B, ...]`: proof vectors `[B, proof_dim]`.
+    /// Runs the generator on outputs `[B, ...]`: proof vectors `[B, proof_dim]`.
     ///
     /// # Errors
     /// When a shape does not fit.
-    pub fn prove(&self, inputs: &[Tensor], output: &Tensor) -> Result<Tensor> {
-        let generator = &self.artefact.generator;
-        generator.proof(&generator.fold_inputs(inputs)?, output)
+    pub fn prove(&self, output: &Tensor) -> Result<Tensor> {
+        self.artefact.generator.proof(output)
     }
 
     /// The same compiled operation of the same model bound to other shapes: weights, head and the
@@ -73,7 +73,7 @@ impl CompiledOperation {
         }
         let operation = self.operation.at(graph)?;
         let spec = operation.spec();
-        let generator = self.artefact.generator.at(spec.inputs_len(), spec.output_len())?;
+        let generator = self.artefact.generator.at(&spec.output_shape)?;
         let artefact = Artefact { generator, ..self.artefact.as_ref().clone() };
         Ok(Self { operation: Arc::new(operation), artefact: Arc::new(artefact) })
     }
@@ -198,14 +198,10 @@ impl OperationVerifier {
     /// # Errors
     /// When a shape does not fit.
     pub fn prepare(&self, inputs: &[Tensor]) -> Result<PreparedInputs> {
-        let Artefact { generator, network, .. } = self.compiled.artefact.as_ref();
-        let prepared = match network {
-            Network::Residual(_) => Some(Prepared::new(
-                &self.compiled.operation,
-                generator,
-                inputs,
-                self.contracted.as_ref(),
-            )?),
+        let prepared = match &self.compiled.artefact.network {
+            Network::Residual(_) => {
+                Some(Prepared::new(&self.compiled.operation, inputs, self.contracted.as_ref())?)
+            }
             Network::Mlp(_) => None,
         };
         Ok(PreparedInputs { inputs: inputs.to_vec(), prepared })
@@ -287,8 +283,18 @@ impl OperationVerifier {
         let (Network::Residual(head), Some(sketch)) = (network, &self.plain) else {
             return Ok(None);
         };
-        // The generator checks the sizes.
-        let (expected, output_squares) = generator.proof_with_squares(inputs, output)?;
+        let spec = self.compiled.operation.spec();
+        let len: usize = spec.input_shapes[0].iter().product();
+        if inputs.len() != 1 || inputs[0].len() != len {
+            return Err(Error::Shape {
+                tensor: format!("input of {}", self.compiled.operation.output()),
+                got: inputs.iter().map(|input| input.len()).collect(),
+                expected: vec![len],
+            });
+        }
+        // The generator checks the size of the output.
+        let expected = generator.proof_of(output)?;
+        let output_squares = sum_of_squares(output);
         if !output_squares.is_finite() {
             return Err(Error::NonFinite { tensor: self.compiled.operation.output().to_owned() });
         }
@@ -429,7 +435,7 @@ impl OperationVerifier {
         let CompiledOperation { operation, artefact } = &self.compiled;
         let residual = prepared.output_residual(operation, self.contracted.as_ref(), output)?;
         let generator = &artefact.generator;
-        let expected = generator.proof(&prepared.folded, output)?;
+        let expected = generator.proof(output)?;
         Ok((residual, proof_residual(generator, &expected, proof)?))
     }
 }

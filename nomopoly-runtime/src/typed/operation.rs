@@ -86,7 +86,7 @@ impl<'a> ProvedOperation<'a> {
     pub fn prove(&self, inputs: &[&[f32]]) -> Result<(Vec<f32>, Vec<f32>)> {
         let x = samples(self.compiled, inputs, self.device)?;
         let y = self.compiled.operation.forward(&x)?;
-        let proof = self.compiled.prove(&x, &y)?;
+        let proof = self.compiled.prove(&y)?;
         Ok((y.flatten_all()?.to_vec1()?, proof.flatten_all()?.to_vec1()?))
     }
 }

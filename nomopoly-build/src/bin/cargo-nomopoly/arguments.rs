@@ -75,6 +75,10 @@ pub enum Command {
     Prove(ProveArguments),
     /// Check a proof with a fresh secret key
     Verify(VerifyArguments),
+    /// Write a compiled model as ONNX files: a prover that any ONNX runtime hosts, and its verifier
+    Export(ExportArguments),
+    /// Draw a fresh secret key for an exported verifier
+    Key(KeyArguments),
     /// Print what a proof, receipt, challenge or opening says, without checking it
     Show(ShowArguments),
     /// Compile a small model, prove an inference, and catch a host that cheats
@@ -262,9 +266,37 @@ pub struct VerifyArguments {
     pub model: PathBuf,
     #[command(flatten)]
     pub inputs: InputArguments,
-    /// The proof that the host sent
-    #[arg(long, short, value_name = "FILE.npf")]
+    /// The proof that the host sent: a file of `prove`, or a .npz file with every output of an
+    /// exported prover by its name
+    #[arg(long, short, value_name = "FILE")]
     pub proof: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    /// The ONNX file, compiled before
+    pub model: PathBuf,
+    /// Folder for prover.onnx, verifier.onnx, key.onnx and export.json; what an earlier export left
+    /// there is replaced
+    #[arg(long, short, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Draw a key and put it into verifier.onnx, which is a secret file then [default: the key is an
+    /// input, and the file is public]
+    #[arg(long, conflicts_with = "check")]
+    pub bake_key: bool,
+    /// Write nothing: check that the folder holds what was exported, of the model as it is compiled
+    /// now
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct KeyArguments {
+    /// The ONNX file, compiled before
+    pub model: PathBuf,
+    /// Where the key's tensors go, replacing what is there
+    #[arg(long, short, value_name = "FILE.npz")]
+    pub out: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use nomopoly_build::export::model::{Damage, ExportError};
 use nomopoly_build::registry::RegistryError;
 use nomopoly_build::runtime;
 
@@ -106,6 +107,18 @@ impl From<nomopoly_build::Error> for Failure {
             }
             error => Self::Problem { message: error.to_string(), help: None },
         }
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        Self::io("write", &error.path)(error.source)
+    }
+}
+
+impl From<Damage> for Failure {
+    fn from(error: Damage) -> Self {
+        Self::problem(error.to_string(), "run `cargo nomopoly export` again")
     }
 }
 

@@ -17,13 +17,7 @@ use crate::numbers::{shape, shortened};
 pub fn read(arguments: &InputArguments) -> Result<Vec<NamedTensor>, Failure> {
     let mut tensors = vec![];
     if let Some(path) = &arguments.inputs {
-        regular(path)?;
-        tensors = read_npz(path).map_err(|reason| {
-            Failure::problem(
-                format!("cannot read `{}`: {reason}", path.display()),
-                "save it with numpy.savez(file, name=array, ...)",
-            )
-        })?;
+        tensors = arrays(path)?;
     }
     for (name, path) in &arguments.input {
         regular(path)?;
@@ -44,6 +38,20 @@ pub fn read(arguments: &InputArguments) -> Result<Vec<NamedTensor>, Failure> {
         }
     }
     Ok(tensors)
+}
+
+/// Every array of a `.npz` file.
+///
+/// # Errors
+/// Naming the file, when it cannot be read.
+pub fn arrays(path: &Path) -> Result<Vec<NamedTensor>, Failure> {
+    regular(path)?;
+    read_npz(path).map_err(|reason| {
+        Failure::problem(
+            format!("cannot read `{}`: {reason}", path.display()),
+            "save it with numpy.savez(file, name=array, ...)",
+        )
+    })
 }
 
 /// A pipe or folder would block or confuse its reader.

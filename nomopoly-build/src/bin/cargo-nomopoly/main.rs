@@ -9,6 +9,7 @@
 //! | `scan.rs`, `compile/`, `registry.rs`, `explain.rs`, `check.rs` | models and the registry |
 //! | `audit/` | what proofs are worth |
 //! | `inputs.rs`, `prove.rs`, `verify.rs`, `show.rs`, `wire_file.rs` | one inference |
+//! | `export.rs` | ONNX files for other runtimes |
 //! | `demo/` | everything once, with a cheating host |
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ mod compile_options;
 mod context;
 mod demo;
 mod explain;
+mod export;
 mod failure;
 mod init;
 mod inputs;
@@ -77,6 +79,8 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Gc(arguments) => registry::gc(&arguments, context),
         Command::Prove(arguments) => prove::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),
+        Command::Export(arguments) => export::run(&arguments, context),
+        Command::Key(arguments) => export::key(&arguments, context),
         Command::Show(arguments) => show::run(&arguments, context),
         Command::Demo(arguments) => demo::run(&arguments, context),
     }

@@ -48,8 +48,18 @@ pub fn run(arguments: &ProveArguments, context: &Context) -> Result<(), Failure>
     )
 }
 
-/// Writes a file beside its place and renames it: nobody reads half of it.
+/// Writes a file beside its place and renames it: nobody reads half of it. It is readable as any new
+/// file is; a temporary file alone is for its owner only.
 pub fn write_whole(path: &Path, contents: &[u8]) -> Result<(), Failure> {
+    write(path, contents, 0o666)
+}
+
+/// As [`write_whole`], a file for its owner only.
+pub fn write_secret(path: &Path, contents: &[u8]) -> Result<(), Failure> {
+    write(path, contents, 0o600)
+}
+
+fn write(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
     if path.is_dir() {
         return Err(Failure::problem(
             format!("cannot write `{}`: it is a folder", path.display()),
@@ -60,13 +70,14 @@ pub fn write_whole(path: &Path, contents: &[u8]) -> Result<(), Failure> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    // Readable as any new file is; a temporary file alone is for its owner only.
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
+        builder.permissions(std::fs::Permissions::from_mode(mode));
     }
+    #[cfg(not(unix))]
+    let _ = mode;
     let mut file = builder.tempfile_in(folder).map_err(Failure::io("write", path))?;
     file.write_all(contents).map_err(Failure::io("write", path))?;
     file.persist(path).map_err(|error| Failure::io("write", path)(error.error))?;

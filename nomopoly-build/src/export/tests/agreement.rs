@@ -34,11 +34,11 @@ fn with_element(tensor: &Tensor, value: f32) -> Tensor {
 fn claims(subject: &Subject, inputs: &[Tensor]) -> (Claim, Vec<Claim>) {
     let compiled = &subject.compiled;
     let y = compiled.operation.forward(inputs).unwrap();
-    let proof = compiled.prove(inputs, &y).unwrap();
+    let proof = compiled.prove(&y).unwrap();
     let mut wrong = vec![];
     for deviation in [1e-1, 1e-2, 1e-3] {
         let noisy = noisy(&y, deviation);
-        let generated = compiled.prove(inputs, &noisy).unwrap();
+        let generated = compiled.prove(&noisy).unwrap();
         wrong.push(Claim { what: "output with its own proof", y: noisy.clone(), proof: generated });
         wrong.push(Claim { what: "output with the true proof", y: noisy, proof: proof.clone() });
         let moved = with_element(&proof, values(&proof)[0] + deviation as f32);
@@ -188,8 +188,7 @@ fn adversaries_give_their_fakes() {
             assert!(outputs.iter().flatten().all(|v| v.is_finite()), "{name} at scale {scale}");
             let truth = operation.forward(&inputs).unwrap();
             let fake = subject.adversary.output(&operation, &inputs, &truth).unwrap();
-            let folded = generator.fold_inputs(&inputs).unwrap();
-            let proof = subject.adversary.proof(generator, &folded, &fake).unwrap();
+            let proof = subject.adversary.proof(generator, &fake).unwrap();
             worst = worst.max(difference(&outputs[0], &values(&fake)));
             worst = worst.max(difference(&outputs[1], &values(&proof)));
         }

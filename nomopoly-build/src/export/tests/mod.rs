@@ -94,7 +94,7 @@ impl Subject {
             CompileOptions { proof_dim: PROOF_DIM as u32, architecture, ..Default::default() };
         let id = Digest::from_bytes(operation.id(&options).unwrap());
         let device = Device::Cpu;
-        let (x_len, y_len) = (spec.inputs_len(), spec.output_len());
+        let shape = spec.output_shape.clone();
         let header = ArtefactHeader {
             schema: ARTEFACT_SCHEMA,
             entry: format!("{}-{}", spec.stem(), &id.to_string()[..12]),
@@ -106,7 +106,7 @@ impl Subject {
             generator_seed: Digest::from_bytes([9; 32]).to_string(),
             certificate: None,
         };
-        let generator = Generator::from_seed([9; 32], x_len, y_len, PROOF_DIM, &device).unwrap();
+        let generator = Generator::from_seed([9; 32], &shape, PROOF_DIM, &device).unwrap();
         let mut random = ChaCha20Rng::from_seed([3; 32]);
         let (adversary, _) =
             Adversary::new(operation, operation, PROOF_DIM as u32, &mut random, &device).unwrap();

@@ -1,12 +1,14 @@
 //! The lock file: its text, and what it refuses.
 
+use nomopoly_manifest::ARTEFACT_SCHEMA;
+
 use super::*;
 
 #[test]
 fn an_absent_registry_is_empty() {
     let fixture = Fixture::new();
     let registry = &fixture.registry;
-    assert_eq!(registry.read_lock().unwrap(), Lock::new(nomopoly_manifest::ARTEFACT_SCHEMA));
+    assert_eq!(registry.read_lock().unwrap(), Lock::new(ARTEFACT_SCHEMA));
     assert!(registry.entries().unwrap().is_empty());
     assert!(registry.remove_incomplete().unwrap().is_empty());
     assert!(registry.gc(false).unwrap().is_empty());
@@ -50,7 +52,10 @@ fn another_schema_names_both_versions_and_the_way_out() {
     let error = fixture.registry.read_lock().unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, RegistryError::Schema { found: 999, .. }), "{text}");
-    assert!(text.contains("999") && text.contains("expected 1"), "{text}");
+    assert!(
+        text.contains("999") && text.contains(&format!("expected {ARTEFACT_SCHEMA}")),
+        "{text}"
+    );
     assert!(text.contains("--force") && text.contains("delete"), "{text}");
     // Writers must not overwrite what they cannot read.
     assert!(commit(&fixture.registry, &entry_name("conv", "a"), "a").is_err());
@@ -68,11 +73,11 @@ fn another_schema_names_both_versions_and_the_way_out() {
 fn text_that_is_no_toml_is_refused_with_its_line() {
     let fixture = Fixture::new();
     for (text, line) in [
-        ("schema = 1\n\nmodels = {\n", 3),
-        ("schema = 1\n[entries.x]\nid = 3\n", 0),
-        ("schema = \"1\"\n", 1),
+        ("schema = 2\n\nmodels = {\n", 3),
+        ("schema = 2\n[entries.x]\nid = 3\n", 0),
+        ("schema = \"2\"\n", 1),
         ("", 1),
-        ("<<<<<<< HEAD\nschema = 1\n", 1),
+        ("<<<<<<< HEAD\nschema = 2\n", 1),
     ] {
         fixture.write_lock(text);
         let error = fixture.registry.read_lock().unwrap_err();
@@ -82,7 +87,7 @@ fn text_that_is_no_toml_is_refused_with_its_line() {
         // TOML's own position where a field is missing or mistyped is not ours to fix.
         assert!(line == 0 || got == line, "{text:?}: line {got}");
     }
-    fs::write(fixture.root().join(LOCK_FILE), b"schema = 1\n# \xff\n").unwrap();
+    fs::write(fixture.root().join(LOCK_FILE), b"schema = 2\n# \xff\n").unwrap();
     let error = fixture.registry.read_lock().unwrap_err();
     assert!(matches!(error, RegistryError::Parse { line: 2, .. }), "{error}");
 }

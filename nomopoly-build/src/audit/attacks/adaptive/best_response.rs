@@ -48,7 +48,7 @@ pub const ATTACK: Adaptive = Adaptive {
                 let numbers = (0..batch).map(|index| (step * batch + index) % half).collect();
                 let scene = arena.subject.scene_of(numbers)?;
                 let output = network.output(&scene, arena.target())?;
-                let proof = arena.subject.prove(&scene.folded, &output)?;
+                let proof = arena.subject.prove(&output)?;
                 let round = arena.round(&key(random), &scene)?;
                 let claim = Claim { output, proof };
                 // All positions at first, and what decides at the end. What is accepted is a narrow

@@ -34,7 +34,7 @@ pub fn gradient(
     let var = Var::from_tensor(error)?;
     let output = (&scene.truth + var.as_tensor().reshape(scene.truth.shape())?)?;
     // The proof follows the output, in the gradient too.
-    let proof = scene.subject.prove(&scene.folded, &output)?;
+    let proof = scene.subject.prove(&output)?;
     let claim = Claim { output, proof };
     let mut sum: Option<Tensor> = None;
     for round in rounds {

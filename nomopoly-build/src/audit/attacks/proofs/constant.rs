@@ -12,7 +12,7 @@ pub const ATTACK: Forgery = Forgery {
     setting: "true output, proof vector of 0.5",
     forge: |scene, _| {
         let output = scene.truth.clone();
-        let honest = scene.subject.prove(&scene.folded, &output)?;
+        let honest = scene.subject.prove(&output)?;
         Ok(Some(Claim { output, proof: honest.affine(0., 0.5)? }))
     },
 };

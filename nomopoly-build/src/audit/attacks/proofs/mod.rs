@@ -1,5 +1,5 @@
-//! Forged proof vectors. A proof vector ties an output to its input; the generator is public, so it
-//! stops outsiders and mix-ups, not a host.
+//! Forged proof vectors. A proof vector is a fingerprint of an output; the generator is public, so
+//! it stops outsiders and mix-ups, not a host.
 
 mod constant;
 mod generated;

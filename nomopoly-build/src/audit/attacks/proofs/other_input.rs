@@ -12,7 +12,7 @@ pub const ATTACK: Forgery = Forgery {
     setting: "true output, proof of another inference",
     forge: |scene, _| {
         let other = scene.other()?;
-        let proof = scene.subject.prove(&other.folded, &other.truth)?;
+        let proof = scene.subject.prove(&other.truth)?;
         Ok(Some(Claim { output: scene.truth.clone(), proof }))
     },
 };

@@ -12,13 +12,12 @@ pub const ATTACK: Forgery = Forgery {
     attacker: Attacker::Outsider,
     setting: "true output, proof by another operation's generator",
     forge: |scene, _| {
-        let spec = scene.subject.operation().spec();
-        let (x, y) = (spec.inputs_len(), spec.output_len());
+        let shape = &scene.subject.operation().spec().output_shape;
         let dim = scene.subject.generator().proof_dim();
         // Another operation's generator is one of another seed.
         let seed = *blake3::hash(scene.subject.operation().output().as_bytes()).as_bytes();
-        let other = Generator::from_seed(seed, x, y, dim, scene.truth.device())?;
-        let proof = other.proof(&other.fold_inputs(&scene.inputs)?, &scene.truth)?;
+        let other = Generator::from_seed(seed, shape, dim, scene.truth.device())?;
+        let proof = other.proof(&scene.truth)?;
         Ok(Some(Claim { output: scene.truth.clone(), proof }))
     },
 };

@@ -1,0 +1,68 @@
+// Tensors as bytes, in the layout of safetensors: a length, a JSON header, raw values.
+// Only the types that this example sends. `safetensors.py` is the same for the host.
+
+import { Refusal } from "./refusal.js";
+
+const ARRAYS = { F32: Float32Array, U8: Uint8Array };
+
+/** Bytes of f32 `tensors`, `{name: {shape, data}}`, and of `metadata`, `{name: string}`. */
+export function encode(tensors, metadata) {
+  const header = { __metadata__: metadata };
+  let size = 0;
+  for (const [name, { shape, data }] of Object.entries(tensors)) {
+    header[name] = { dtype: "F32", shape, data_offsets: [size, size + data.byteLength] };
+    size += data.byteLength;
+  }
+  const json = JSON.stringify(header);
+  const text = new TextEncoder().encode(json + " ".repeat((8 - (json.length % 8)) % 8));
+  const bytes = new Uint8Array(8 + text.length + size);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(text.length), true);
+  bytes.set(text, 8);
+  let at = 8 + text.length;
+  for (const { data } of Object.values(tensors)) {
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
+    at += data.byteLength;
+  }
+  return bytes;
+}
+
+/**
+ * The tensors in `bytes`, a Map from name to `{dtype, shape, data}`, and the metadata.
+ * The bytes come from a host that is not trusted: whatever is not exactly this layout is a Refusal.
+ */
+export function decode(bytes) {
+  const refuse = (why) => {
+    throw new Refusal("unreadable", `The answer is not in safetensors layout: ${why}`);
+  };
+  if (bytes.length < 8) refuse("shorter than its length field");
+  const size = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+  if (size > BigInt(bytes.length - 8)) refuse("the header is longer than the answer");
+  let body = 8 + Number(size);
+  let header;
+  try {
+    header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, body)));
+  } catch {
+    refuse("the header is not JSON");
+  }
+  if (header === null || typeof header !== "object") refuse("the header is not an object");
+  const tensors = new Map();
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === "__metadata__") continue;
+    const { dtype, shape, data_offsets: span } = entry ?? {};
+    const Values = Object.hasOwn(ARRAYS, dtype) ? ARRAYS[dtype] : refuse(`${name} has no known type`);
+    const whole = (n) => Number.isSafeInteger(n) && n >= 0;
+    if (!Array.isArray(shape) || !shape.every(whole)) refuse(`${name} has no shape`);
+    if (!Array.isArray(span) || span.length !== 2 || !span.every(whole)) refuse(`${name} has no place`);
+    const length = shape.reduce((product, n) => product * n, 1) * Values.BYTES_PER_ELEMENT;
+    // One tensor after the other, without gaps: so no two of them share bytes.
+    const start = body;
+    body += length;
+    if (start !== 8 + Number(size) + span[0] || span[1] - span[0] !== length || body > bytes.length) {
+      refuse(`${name} is not where its shape says`);
+    }
+    // A copy, since a view of four-byte values must begin at a multiple of four.
+    tensors.set(name, { dtype, shape, data: new Values(bytes.slice(start, body).buffer) });
+  }
+  if (body !== bytes.length) refuse("bytes that belong to no tensor");
+  return { tensors, metadata: header.__metadata__ ?? {} };
+}

@@ -1,0 +1,162 @@
+//! Exported files on disk: weights beside a file that would be large, and what was written.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use nomopoly_runtime::onnx::pb;
+use nomopoly_runtime::onnx::pb::tensor_proto::DataLocation;
+use prost::Message as _;
+
+use super::{Exported, FileInfo, INTERFACE_SCHEMA, Interface};
+
+/// Name of the file that describes the others.
+const DESCRIPTION: &str = "export.json";
+/// Tensors below this stay in the file.
+const SMALL: usize = 1024;
+/// Where a tensor may begin: pages, so that a runtime can map them.
+const ALIGNMENT: usize = 4096;
+
+/// A folder of exported files cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {path}: {source}", path = path.display())]
+pub struct ExportError {
+    pub path: PathBuf,
+    pub source: io::Error,
+}
+
+/// What is wrong with a folder of exported files.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Damage {
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path} is not a description of exported files: {reason}", path = path.display())]
+    NotADescription { path: PathBuf, reason: String },
+    #[error("{path} has schema {got}, this version reads {INTERFACE_SCHEMA}: export the model again", path = path.display())]
+    Schema { path: PathBuf, got: u64 },
+    #[error("{path} was changed after it was exported: its SHA-256 is {got}, expected {expected}", path = path.display())]
+    Changed { path: PathBuf, got: String, expected: String },
+}
+
+/// A model's file, and the one beside it with its weights where they are more than `inline_limit`.
+pub(super) fn encode(
+    name: &str,
+    mut file: pb::ModelProto,
+    inline_limit: usize,
+) -> Vec<(String, Vec<u8>)> {
+    let mut beside = vec![];
+    if let Some(graph) = &mut file.graph {
+        let size: usize = graph.initializer.iter().map(|tensor| tensor.raw_data.len()).sum();
+        if size > inline_limit {
+            let location = format!("{name}.data");
+            for tensor in &mut graph.initializer {
+                if tensor.raw_data.len() >= SMALL {
+                    move_out(tensor, &location, &mut beside);
+                }
+            }
+        }
+    }
+    let mut files = vec![(name.to_owned(), file.encode_to_vec())];
+    if !beside.is_empty() {
+        files.push((format!("{name}.data"), beside));
+    }
+    files
+}
+
+fn move_out(tensor: &mut pb::TensorProto, location: &str, data: &mut Vec<u8>) {
+    data.resize(data.len().next_multiple_of(ALIGNMENT), 0);
+    let entry =
+        |key: &str, value: String| pb::StringStringEntryProto { key: key.to_owned(), value };
+    tensor.external_data = vec![
+        entry("location", location.to_owned()),
+        entry("offset", data.len().to_string()),
+        entry("length", tensor.raw_data.len().to_string()),
+    ];
+    tensor.data_location = Some(DataLocation::External as i32);
+    data.append(&mut tensor.raw_data);
+}
+
+impl Exported {
+    /// Writes the files into a folder, which is made if it is not there, each whole or not at all and
+    /// the description last. What an earlier export left there and this one does not have is removed.
+    ///
+    /// # Errors
+    /// Names the file: a folder that cannot be written, a full disk.
+    pub fn write(&self, folder: &Path) -> Result<(), ExportError> {
+        fs::create_dir_all(folder)
+            .map_err(|source| ExportError { path: folder.to_owned(), source })?;
+        for (name, bytes) in &self.files {
+            // What holds a key is for its owner only.
+            let secret = self.interface.secret && name.starts_with("verifier.onnx");
+            write_whole(&folder.join(name), bytes, secret)?;
+        }
+        let mut description = serde_json::to_vec_pretty(&self.interface).map_err(|error| {
+            ExportError { path: folder.join(DESCRIPTION), source: io::Error::other(error) }
+        })?;
+        description.push(b'\n');
+        write_whole(&folder.join(DESCRIPTION), &description, false)?;
+        for name in ["prover", "verifier", "key"].map(|role| format!("{role}.onnx.data")) {
+            let path = folder.join(&name);
+            if !self.interface.files.contains_key(&name) && path.is_file() {
+                fs::remove_file(&path).map_err(|source| ExportError { path, source })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file beside its place and renames it: nobody reads half of it.
+fn write_whole(path: &Path, contents: &[u8], secret: bool) -> Result<(), ExportError> {
+    let error = |source| ExportError { path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = if secret { 0o600 } else { 0o666 };
+        builder.permissions(fs::Permissions::from_mode(mode));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(error)?;
+    file.write_all(contents).map_err(error)?;
+    file.persist(path).map_err(|failed| error(failed.error))?;
+    Ok(())
+}
+
+/// Checks that a folder holds what its `export.json` says, byte for byte. Whoever can change that too
+/// is not noticed: keep it where you keep your program.
+///
+/// # Errors
+/// [`Damage`] names the file.
+pub fn check_folder(folder: &Path) -> Result<Interface, Damage> {
+    let path = folder.join(DESCRIPTION);
+    let text = fs::read(&path).map_err(|source| Damage::Io { path: path.clone(), source })?;
+    let invalid = |error: serde_json::Error| Damage::NotADescription {
+        path: path.clone(),
+        reason: error.to_string(),
+    };
+    let value: serde_json::Value = serde_json::from_slice(&text).map_err(invalid)?;
+    match value.get("schema").and_then(serde_json::Value::as_u64) {
+        Some(schema) if schema == u64::from(INTERFACE_SCHEMA) => {}
+        Some(got) => return Err(Damage::Schema { path, got }),
+        None => {
+            let reason = "it has no number `schema`".into();
+            return Err(Damage::NotADescription { path, reason });
+        }
+    }
+    let interface: Interface = serde_json::from_value(value).map_err(invalid)?;
+    for (name, expected) in &interface.files {
+        if Path::new(name).components().count() != 1 || name.contains("..") {
+            let reason = format!("`{name}` is not the name of a file beside it");
+            return Err(Damage::NotADescription { path, reason });
+        }
+        let path = folder.join(name);
+        let bytes = fs::read(&path).map_err(|source| Damage::Io { path: path.clone(), source })?;
+        let got = FileInfo::of(&bytes);
+        if got != *expected {
+            let (got, expected) = (got.sha256, expected.sha256.clone());
+            return Err(Damage::Changed { path, got, expected });
+        }
+    }
+    Ok(interface)
+}

@@ -1,0 +1,290 @@
+//! `verifier.onnx`: inputs, claims and a key to one verdict.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use nomopoly_manifest::DEFAULT_ENVELOPE;
+use nomopoly_runtime::artefact::Network;
+use nomopoly_runtime::dynamic::cut_graph;
+use nomopoly_runtime::exchange::{IDENTITY, IDENTITY_LEN, proof_name};
+use nomopoly_runtime::onnx::pb::tensor_proto::DataType;
+use nomopoly_runtime::onnx::{DatumType, builder, pb};
+use nomopoly_runtime::{CompiledOperation, Error, VerifierKey};
+
+use super::super::generator::Size;
+use super::super::graph::{GraphBuilder, Value};
+use super::super::sketch::{self, Key};
+use super::super::verifier::proof_residuals;
+use super::super::{axis, head, replay};
+use super::comparison::{self, cast, compare, same_bytes};
+use super::interface::Interface;
+use super::key::{self, KEY_IDENTITY, vectors_name, weights_name};
+use super::{
+    RESIDUALS, SAME_KEY, SAME_MODEL, SCORES, Subject, VERDICT, constant_name, declare,
+    identity_constant,
+};
+
+/// Name of a model's output as the verifier computes it.
+pub(super) fn recomputed_name(output: &str) -> String {
+    format!("nomopoly.recomputed/{output}")
+}
+
+/// What is judged: operations with a proof vector, then the outputs that are compared.
+pub(super) enum Judged<'a> {
+    Operation(&'a CompiledOperation),
+    /// Name of an output, and the kind of the node that gives it.
+    Output(&'a str, &'a str),
+}
+
+/// In the order of the verifier's scores.
+pub(super) fn judged<'a>(subject: &'a Subject) -> Vec<Judged<'a>> {
+    let operations = subject.proved.iter().map(|compiled| Judged::Operation(compiled));
+    let outline = subject.model.outline();
+    let by_verdict: HashSet<&str> =
+        subject.proved.iter().map(|compiled| compiled.operation.output()).collect();
+    let outputs = outline.outputs.iter().filter(|o| !by_verdict.contains(o.name.as_str()));
+    let outputs = outputs.map(|output| {
+        let node = outline.nodes.iter().find(|node| node.outputs.contains(&output.name));
+        Judged::Output(&output.name, node.map_or("", |node| node.kind.as_str()))
+    });
+    operations.chain(outputs).collect()
+}
+
+/// # Errors
+/// When the graph cannot be cut, or a tensor cannot be read.
+pub(super) fn export(
+    subject: &Subject,
+    interface: &Interface,
+    bake: Option<&VerifierKey>,
+) -> Result<pb::ModelProto, Error> {
+    let model = subject.model;
+    let mut graph = subject.builder();
+    let recomputed = replayed_part(subject, &mut graph)?;
+    let value = |name: &str| {
+        recomputed.get(name).map_or_else(|| Value::named(name), |renamed| Value::named(renamed))
+    };
+
+    for input in model.graph().inputs() {
+        if let Some(declared) = declare::declared_input(model, &input.name) {
+            graph.declared_input(declared.clone());
+        }
+    }
+    let outputs = declare::outputs(model);
+    for output in &outputs {
+        graph.declared_input(output.clone());
+    }
+    for compiled in model.transcript() {
+        if !declare::is_output(model, compiled.operation.output()) {
+            graph.declared_input(declare::transcript(compiled, subject.size));
+        }
+    }
+    for compiled in &subject.proved {
+        let dim = compiled.artefact.generator.proof_dim();
+        graph.input(&proof_name(compiled.operation.output()), &[dim]);
+    }
+    let byte_info = |name: &str| builder::value_info(name, DatumType::U8, &[IDENTITY_LEN]);
+    let identity = graph.declared_input(byte_info(IDENTITY));
+    let keys = Keys::new(subject, &mut graph, bake)?;
+
+    let (mut scores, mut residuals) = (vec![], vec![]);
+    if !subject.proved.is_empty() {
+        let (of_operations, largest) = operations(subject, &mut graph, &keys, &value)?;
+        scores.push(of_operations);
+        residuals.push(largest);
+    }
+    for judged in judged(subject) {
+        let Judged::Output(name, kind) = judged else { continue };
+        let dtype = model.graph().info(name)?.dtype;
+        let width = envelope(subject) / DEFAULT_ENVELOPE;
+        let (claimed, truth) = (Value::named(name), value(name));
+        let (score, residual) = compare(&mut graph, dtype, kind, width, &claimed, &truth);
+        scores.push(match same_shape(subject, &mut graph, &claimed, &truth) {
+            Some(same) => graph.op("Mul", &[&score, &same]),
+            None => score,
+        });
+        residuals.push(residual);
+    }
+    let count = judged(subject).len();
+    let vector = |graph: &mut GraphBuilder, parts: &[Value]| {
+        let flat: Vec<Value> = parts.iter().map(|part| graph.reshape(part, &[-1])).collect();
+        graph.op_with("Concat", &flat.iter().collect::<Vec<_>>(), vec![axis(0)])
+    };
+    let scores = vector(&mut graph, &scores);
+    let scores = graph.output(&scores, SCORES, &[count]);
+    let residuals = vector(&mut graph, &residuals);
+    graph.output(&residuals, RESIDUALS, &[count]);
+
+    let constant = identity_constant(&constant_name("constant"), &subject.identity());
+    let constant = graph.constant(constant);
+    let same_model = same_bytes(&mut graph, &identity, &constant);
+    let same_key = match &keys.identity {
+        Some(identity) => same_bytes(&mut graph, identity, &constant),
+        // The key is one of this file.
+        None => same_bytes(&mut graph, &constant, &constant),
+    };
+    let accepted =
+        graph.op_with("ReduceMin", &[&scores], vec![builder::int_attribute("keepdims", 1)]);
+    let half = graph.scalar(0.5);
+    let refused = graph.op("Less", &[&accepted, &half]);
+    let accepted = graph.op("Not", &[&refused]);
+    let accepted = graph.op("And", &[&accepted, &same_model]);
+    let accepted = graph.op("And", &[&accepted, &same_key]);
+    for (value, name) in [(accepted, VERDICT), (same_model, SAME_MODEL), (same_key, SAME_KEY)] {
+        let scalar = graph.reshape(&value, &[]);
+        graph.copy_as(&scalar, name);
+        graph.declared_output(builder::value_info(name, DatumType::Bool, &[]));
+    }
+    for output in &outputs {
+        if let Some(name) = recomputed.get(&output.name) {
+            graph.declared_output(declare::renamed(output, name));
+        }
+    }
+    Ok(subject.finish("verifier", interface, bake.is_some(), graph))
+}
+
+/// Adds the nodes between the revealed tensors. Outputs of the model are claims by their own names,
+/// so what these nodes give instead gets others, which are returned.
+fn replayed_part(
+    subject: &Subject,
+    graph: &mut GraphBuilder,
+) -> Result<BTreeMap<String, String>, Error> {
+    let cut = cut_graph(subject.model)?;
+    let part = cut.proto.graph.unwrap_or_default();
+    // Copies of what the cut graph is given: here it has names of its own.
+    let copies: HashSet<&str> = part
+        .output
+        .iter()
+        .zip(&cut.outputs)
+        .filter(|(info, original)| info.name != **original)
+        .map(|(info, _)| info.name.as_str())
+        .collect();
+    let mut nodes: Vec<pb::NodeProto> = part.node.clone();
+    nodes.retain(|node| !node.output.iter().any(|output| copies.contains(output.as_str())));
+    let produced: HashSet<&String> = nodes.iter().flat_map(|node| &node.output).collect();
+    let names: HashMap<String, String> = subject
+        .graph
+        .output
+        .iter()
+        .filter(|output| produced.contains(&output.name))
+        .map(|output| (output.name.clone(), recomputed_name(&output.name)))
+        .collect();
+    rename(&mut nodes, &names);
+    graph.extend(nodes, part.initializer);
+    Ok(names.into_iter().collect())
+}
+
+/// Gives tensors other names, also where graphs inside of nodes read them.
+fn rename(nodes: &mut [pb::NodeProto], names: &HashMap<String, String>) {
+    let to = |name: &mut String| {
+        if let Some(other) = names.get(name) {
+            name.clone_from(other);
+        }
+    };
+    for node in nodes {
+        node.input.iter_mut().chain(&mut node.output).for_each(to);
+        for attribute in &mut node.attribute {
+            for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
+                rename(&mut inner.node, names);
+                inner.output.iter_mut().for_each(|output| to(&mut output.name));
+            }
+        }
+    }
+}
+
+/// The key's tensors in the graph.
+struct Keys {
+    by_operation: BTreeMap<String, Key<Value>>,
+    /// Absent where they are baked in.
+    identity: Option<Value>,
+}
+
+impl Keys {
+    fn new(
+        subject: &Subject,
+        graph: &mut GraphBuilder,
+        bake: Option<&VerifierKey>,
+    ) -> Result<Self, Error> {
+        let baked = bake.map(|key| key::parts(subject, key)).transpose()?;
+        let mut by_operation = BTreeMap::new();
+        for (compiled, linear) in key::sketched(subject) {
+            let operation = compiled.operation.output();
+            let [vectors, weights] = key::shapes(subject, compiled, linear)?;
+            let mut part = |name: String, shape: &[usize]| -> Result<Value, Error> {
+                match baked.as_ref().map(|baked| baked.get(&name)) {
+                    Some(Some(tensor)) => graph.tensor("key", tensor),
+                    _ => Ok(graph.input(&name, shape)),
+                }
+            };
+            let key = Key {
+                vectors: part(vectors_name(operation), &vectors)?,
+                weights: part(weights_name(operation), &weights)?,
+            };
+            by_operation.insert(operation.to_owned(), key);
+        }
+        let identity = bake.is_none().then(|| {
+            graph.declared_input(builder::value_info(KEY_IDENTITY, DatumType::U8, &[IDENTITY_LEN]))
+        });
+        Ok(Self { by_operation, identity })
+    }
+}
+
+/// Scores and largest residuals of all operations that are proved, n elements each.
+fn operations(
+    subject: &Subject,
+    graph: &mut GraphBuilder,
+    keys: &Keys,
+    value: &impl Fn(&str) -> Value,
+) -> Result<(Value, Value), Error> {
+    let (mut residuals, mut heads, mut shapes, mut proofs) = (vec![], vec![], vec![], vec![]);
+    for compiled in &subject.proved {
+        let operation = &compiled.operation;
+        let name = operation.output();
+        let Network::Residual(head) = &compiled.artefact.network else { continue };
+        heads.push(head);
+        proofs.push(Value::named(&proof_name(name)));
+        let claimed = Value::named(name);
+        let x: Vec<Value> = operation.inputs().iter().map(|input| value(input)).collect();
+        let slide = subject.slide(compiled);
+        let (residual, (observed, expected)) =
+            match (operation.linear(), keys.by_operation.get(name)) {
+                (Some(linear), Some(key)) => {
+                    sketch::residual(graph, operation, linear, &slide, key, &x[0], &claimed)?
+                }
+                _ => {
+                    let truth = value(name);
+                    let residual =
+                        replay::residual(graph, operation, &slide, &x, &truth, &claimed)?;
+                    (residual, (claimed, truth))
+                }
+            };
+        residuals.push(residual);
+        shapes.extend(same_shape(subject, graph, &observed, &expected));
+    }
+    let generators = subject.generators();
+    let proofs: Vec<&Value> = proofs.iter().collect();
+    let proofs = graph.op_with("Concat", &proofs, vec![axis(0)]);
+    let proofs = graph.reshape(&proofs, &[heads.len() as i64, 1, -1]);
+    let proof_residuals = proof_residuals(graph, &generators, &proofs, subject.size)?;
+    let (scores, largest) = head::judge(graph, &heads, &residuals, &proof_residuals);
+    if shapes.is_empty() {
+        return Ok((scores, largest));
+    }
+    let shapes: Vec<&Value> = shapes.iter().collect();
+    let shapes = graph.op_with("Concat", &shapes, vec![axis(0)]);
+    let shapes = graph.reshape(&shapes, &[-1, 1, 1]);
+    Ok((graph.op("Mul", &[&scores, &shapes]), largest))
+}
+
+/// 1 where two tensors that must agree have one shape, 0 where they would be broadcast, `[1, 1]`.
+/// `None` where declared shapes say so.
+fn same_shape(subject: &Subject, graph: &mut GraphBuilder, a: &Value, b: &Value) -> Option<Value> {
+    (subject.size == Size::Open).then(|| {
+        let same = comparison::same_shape(graph, a, b);
+        cast(graph, &same, DataType::Float)
+    })
+}
+
+/// The widest envelope that an operation of the model was compiled with.
+fn envelope(subject: &Subject) -> f64 {
+    let envelopes = subject.proved.iter().map(|c| c.artefact.header.options.envelope);
+    envelopes.fold(DEFAULT_ENVELOPE, f64::max)
+}
