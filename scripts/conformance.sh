@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # The ONNX conformance check: the backend node tests of the `onnx` package for the kinds that have
 # artefacts, through the command that users run, and every exported file under onnx.checker and
-# ONNX Runtime. Makes its own virtual environment in a git-ignored folder.
+# ONNX Runtime; whole models that were exported, whose verifier must give the verdicts of the Rust one;
+# the page of examples/browser where there is a browser. Makes its own virtual environments in git-ignored
+# folders.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,6 +18,24 @@ fi
 cargo build --quiet --features nomopoly-build/cli --bin cargo-nomopoly
 "$venv/bin/python" tests/conformance/backend_node_tests.py target/debug/cargo-nomopoly target/conformance/nodes
 "$venv/bin/python" tests/conformance/check_exports.py target/conformance/nodes/ops
+
+# Whole models: claims of every attack of the audit, written by the test that compares the two verifiers
+# in Rust; and a model with open dimensions, from ONNX to verdicts.
+models=target/conformance/models
+rm -rf "$models"
+NOMOPOLY_EXPORT_DUMP="$PWD/$models" cargo test --quiet --workspace --features nomopoly-build/cli \
+    --lib audit::exported_tests
+"$venv/bin/python" tests/conformance/check_model_exports.py "$models"
+"$venv/bin/python" tests/conformance/open_model.py target/debug/cargo-nomopoly target/conformance/open 2>/dev/null
+
+# The page that checks a host's answers.
+if command -v npm >/dev/null; then
+    examples/browser/setup.sh --test
+    target/browser/venv/bin/python examples/browser/test_host.py
+    target/browser/venv/bin/python examples/browser/test_page.py
+else
+    echo "the page of examples/browser was not tested: that needs npm"
+fi
 
 # The whole audit of the digits, with honest runs of ONNX Runtime: what hosts try must all be refused.
 audit=target/conformance/audit

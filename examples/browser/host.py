@@ -21,8 +21,12 @@ ROOT = HERE.parent.parent
 BUILT = ROOT / "target/browser"
 DIGITS = ROOT / "examples/digits/data"
 
+# What the page gets of the exported files; many weights lie beside their model, in a file of their own.
+EXPORTED_FILES = ["export.json", "verifier.onnx", "verifier.onnx.data", "key.onnx", "key.onnx.data"]
+
 TYPES = {
     ".css": "text/css; charset=utf-8",
+    ".data": "application/octet-stream",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
@@ -85,7 +89,7 @@ def file_of(path, exported):
     """The file that is served at `path`, if any. The folders are flat: no path leads out of them."""
     path = "/index.html" if path == "/" else path
     folder, _, name = path[1:].rpartition("/")
-    if folder == "exported" and name not in ("verifier.onnx", "key.onnx", "export.json"):
+    if folder == "exported" and name not in EXPORTED_FILES:
         return None
     folders = {"": HERE / "page", "ort": BUILT / "ort", "exported": exported}
     if folder not in folders or pathlib.Path(name).suffix not in TYPES:

@@ -1,13 +1,14 @@
 """Tensors as bytes, in the layout of safetensors: a length, a JSON header, raw values.
 
-Only the types that this example sends. `page/safetensors.js` is the same for the page.
+Only the types that outputs of models usually have. `page/safetensors.js` is the same for the page.
 """
 
 import json
 
 import numpy
 
-DTYPES = {"F32": numpy.dtype("<f4"), "U8": numpy.dtype("u1")}
+CODES = {"F32": "<f4", "I32": "<i4", "I64": "<i8", "U8": "u1"}
+DTYPES = {name: numpy.dtype(code) for name, code in CODES.items()}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 

@@ -46,10 +46,10 @@ pub fn read_npz(path: &Path) -> Result<Vec<NamedTensor>, String> {
         .collect()
 }
 
-/// A `.npz` file of f32, i64 and u8 tensors, not compressed.
+/// A `.npz` file, not compressed.
 ///
 /// # Errors
-/// In words: another element type.
+/// In words: an element type that NumPy does not have.
 pub fn npz_bytes(tensors: &[NamedTensor]) -> Result<Vec<u8>, String> {
     let mut bytes = Cursor::new(vec![]);
     {
@@ -70,8 +70,16 @@ pub fn npz_bytes(tensors: &[NamedTensor]) -> Result<Vec<u8>, String> {
             }
             match data {
                 TensorData::F32(values) => write!(values),
-                TensorData::U8(values) => write!(values),
+                TensorData::F64(values) => write!(values),
+                TensorData::I8(values) => write!(values),
+                TensorData::I16(values) => write!(values),
+                TensorData::I32(values) => write!(values),
                 TensorData::I64(values) => write!(values),
+                TensorData::U8(values) => write!(values),
+                TensorData::U16(values) => write!(values),
+                TensorData::U32(values) => write!(values),
+                TensorData::U64(values) => write!(values),
+                TensorData::Bool(values) => write!(values),
                 other => return Err(format!("`{name}` has element type {}", other.dtype())),
             }
         }

@@ -6,7 +6,7 @@ use nomopoly_runtime::artefact::MAX_SKETCHES;
 use nomopoly_runtime::certificate;
 use nomopoly_runtime::onnx::{Graph, node_id, pb};
 use nomopoly_runtime::operations::{Operation, linear::EPSILON};
-use nomopoly_runtime::residual::check_cost;
+use nomopoly_runtime::residual::is_worth_a_sketch;
 
 use crate::error::Result;
 
@@ -99,9 +99,7 @@ fn expected_check(operation: &Operation, options: &CompileOptions) -> (Check, Op
         MAX_SKETCHES,
     );
     match sketches {
-        Some(k) if check_cost(operation, Check::Sketch, k) < operation.recompute_cost() => {
-            (Check::Sketch, Some(k))
-        }
+        Some(k) if is_worth_a_sketch(operation, k) => (Check::Sketch, Some(k)),
         _ => (Check::Replay, None),
     }
 }

@@ -47,6 +47,26 @@ pub fn identity<'a>(
     identity
 }
 
+/// The tensors of a proof, as an exported prover gives them.
+pub fn tensors<'a>(
+    proof: &Proof,
+    proved: impl Iterator<Item = &'a CompiledOperation>,
+) -> Vec<NamedTensor> {
+    let revealed = |name: &str| proof.transcript.iter().any(|tensor| tensor.name == name);
+    // A sketched operation may give an output of the model: one tensor for both.
+    let outputs = proof.outputs.iter().filter(|output| !revealed(&output.name));
+    let mut tensors: Vec<NamedTensor> = outputs.chain(&proof.transcript).cloned().collect();
+    tensors.extend(proof.operations.iter().map(|OperationProof { operation, vector, .. }| {
+        NamedTensor::from_f32(&proof_name(operation), &[vector.len()], vector.clone())
+    }));
+    tensors.push(NamedTensor {
+        name: IDENTITY.to_owned(),
+        shape: vec![IDENTITY_LEN],
+        data: TensorData::U8(identity(&proof.model, proved).to_vec()),
+    });
+    tensors
+}
+
 /// The proof that tensors in any order are.
 ///
 /// # Errors
@@ -67,17 +87,11 @@ pub(crate) fn proof<'a>(
     }
     let missing = |name: &str| damaged(format!("tensor `{name}` is missing"));
     let given = by_name.remove(IDENTITY).ok_or_else(|| missing(IDENTITY))?;
-    let TensorData::U8(bytes) = &given.data else {
-        let (tensor, got) = (given.name, given.data.dtype().to_owned());
-        return Err(Error::DType { tensor, got, expected: "u8".into() });
-    };
+    given.check_form(DatumType::U8, &[IDENTITY_LEN])?;
+    let TensorData::U8(bytes) = &given.data else { return Err(missing(IDENTITY)) };
     let expected = identity(&outline.digest, proved.clone());
-    let Some((model, rest)) = bytes.split_first_chunk::<32>().filter(|(_, rest)| rest.len() == 32)
-    else {
-        return Err(damaged(format!(
-            "`{IDENTITY}` has {} bytes, expected {IDENTITY_LEN}",
-            bytes.len()
-        )));
+    let Some((model, rest)) = bytes.split_first_chunk::<32>() else {
+        return Err(missing(IDENTITY));
     };
     if model != outline.digest.as_bytes() {
         let got = Digest::from_bytes(*model).to_string();

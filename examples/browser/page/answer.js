@@ -25,7 +25,8 @@ export function readAnswer(bytes, expected) {
       const wanted = shape.map((extent) => extent ?? "any");
       throw new Refusal("wrong-shape", `${name} is [${got.shape.join(", ")}], expected [${wanted.join(", ")}]`);
     }
-    const odd = got.data.find((value) => !Number.isFinite(value));
+    // Those of i64 are of another type, bigint, and always finite.
+    const odd = got.data.find((value) => typeof value === "number" && !Number.isFinite(value));
     if (odd !== undefined) throw new Refusal("not-finite", `${name} holds a value that is no number (${odd})`);
   }
   return { tensors, metadata };

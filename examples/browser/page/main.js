@@ -61,11 +61,8 @@ async function ask(values, cheat) {
   const { contract } = verifier;
   const { bytes, roundTripMs } = await infer(verifier.input.name, { shape: SHAPE, data: values }, cheat);
   const report = await verifier.check(values, SHAPE, bytes);
-  const sizes = {
-    answer: bytes.length,
-    verifier: contract.files["verifier.onnx"]?.bytes,
-    prover: contract.files["prover.onnx"]?.bytes,
-  };
+  const size = (name) => contract.files[name]?.bytes + (contract.files[`${name}.data`]?.bytes ?? 0);
+  const sizes = { answer: bytes.length, verifier: size("verifier.onnx"), prover: size("prover.onnx") };
   showReport({ report, contract, sizes, roundTripMs });
   if (report.accepted) {
     const digit = report.logits.indexOf(Math.max(...report.logits));

@@ -1,9 +1,9 @@
 // Tensors as bytes, in the layout of safetensors: a length, a JSON header, raw values.
-// Only the types that this example sends. `safetensors.py` is the same for the host.
+// Only the types that outputs of models usually have. `safetensors.py` is the same for the host.
 
 import { Refusal } from "./refusal.js";
 
-const ARRAYS = { F32: Float32Array, U8: Uint8Array };
+const ARRAYS = { F32: Float32Array, I32: Int32Array, I64: BigInt64Array, U8: Uint8Array };
 
 /** Bytes of f32 `tensors`, `{name: {shape, data}}`, and of `metadata`, `{name: string}`. */
 export function encode(tensors, metadata) {
@@ -60,7 +60,7 @@ export function decode(bytes) {
     if (start !== 8 + Number(size) + span[0] || span[1] - span[0] !== length || body > bytes.length) {
       refuse(`${name} is not where its shape says`);
     }
-    // A copy, since a view of four-byte values must begin at a multiple of four.
+    // A copy, since a view of larger values must begin at a multiple of their size.
     tensors.set(name, { dtype, shape, data: new Values(bytes.slice(start, body).buffer) });
   }
   if (body !== bytes.length) refuse("bytes that belong to no tensor");

@@ -12,7 +12,7 @@ ort.env.wasm.numThreads = 1;
 const QUIET = { logSeverityLevel: 4 };
 
 /** How ONNX Runtime calls the types of an answer. */
-const TYPES = { F32: "float32", U8: "uint8" };
+const TYPES = { F32: "float32", I32: "int32", I64: "int64", U8: "uint8" };
 
 export class Verifier {
   /** How many keys were drawn, and how long the last took, in ms. */
@@ -24,8 +24,8 @@ export class Verifier {
   static async load(shape) {
     const verifier = new Verifier();
     verifier.contract = await loadContract();
-    verifier.session = await open(verifier.contract, "verifier.onnx");
-    verifier.keySession = await open(verifier.contract, "key.onnx");
+    verifier.session = await openSession(verifier.contract, "verifier.onnx");
+    verifier.keySession = await openSession(verifier.contract, "key.onnx");
     verifier.#expect(shape);
     await verifier.drawKey();
     return verifier;
@@ -69,7 +69,7 @@ export class Verifier {
     const { tensors, metadata } = readAnswer(bytes, this.answer);
     const feeds = { ...this.#key };
     feeds[this.input.name] = new ort.Tensor("float32", values, shape);
-    for (const [name, { dtype, data, shape }] of tensors) feeds[name] = new ort.Tensor(TYPES[dtype], data, shape);
+    for (const [name, tensor] of tensors) feeds[name] = toOrt(tensor);
     const run = async () => {
       try {
         return await this.session.run(feeds, QUIET);
@@ -107,10 +107,19 @@ function sameNames(some, others) {
   return [...some].sort().join("\n") === [...others].sort().join("\n");
 }
 
-async function open(contract, name) {
+/** A tensor of an answer, as ONNX Runtime takes it. */
+export function toOrt({ dtype, shape, data }) {
+  return new ort.Tensor(TYPES[dtype], data, shape);
+}
+
+/** An exported file, found to be as it was exported and ready to run. */
+export async function openSession(contract, name) {
   const bytes = await loadFile(contract, name);
+  // Weights of more than 64 MiB lie in a file beside it. One that export.json does not name is not used.
+  const path = `${name}.data`;
+  const externalData = contract.files?.[path] ? [{ path, data: await loadFile(contract, path) }] : [];
   try {
-    return await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+    return await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], externalData });
   } catch (error) {
     throw new Refusal("unreadable", `${name} cannot be loaded: ${error.message}`);
   }

@@ -12,11 +12,9 @@ use std::sync::{Arc, Mutex};
 use candle_core::{Device, Tensor};
 use nomopoly_manifest::Defence;
 use nomopoly_runtime::dynamic::Verifier;
-use nomopoly_runtime::exchange::{IDENTITY, identity, proof_name};
+use nomopoly_runtime::exchange::tensors;
 use nomopoly_runtime::onnx::{Model, Plan, builder, pb};
-use nomopoly_runtime::{
-    CompiledModel, NamedTensor, OperationProof, Proof, Report, TensorData, VerifierKey,
-};
+use nomopoly_runtime::{CompiledModel, NamedTensor, Proof, Report, TensorData, VerifierKey};
 use serde_json::json;
 
 use super::attacks::adaptive::{self, Arena, Effort};
@@ -107,19 +105,7 @@ impl Foreign {
         proof: &Proof,
     ) -> Vec<NamedTensor> {
         let mut all: Vec<NamedTensor> = inputs.to_vec();
-        all.extend(proof.transcript.iter().cloned());
-        let known = |name: &str| proof.transcript.iter().any(|tensor| tensor.name == name);
-        all.extend(proof.outputs.iter().filter(|output| !known(&output.name)).cloned());
-        all.extend(proof.operations.iter().map(|OperationProof { operation, vector, .. }| {
-            NamedTensor::from_f32(&proof_name(operation), &[vector.len()], vector.clone())
-        }));
-        let digest = self.model.graph().model().digest();
-        let bytes = identity(&digest, self.model.proved()).to_vec();
-        all.push(NamedTensor {
-            name: IDENTITY.into(),
-            shape: vec![bytes.len()],
-            data: TensorData::U8(bytes),
-        });
+        all.extend(tensors(proof, self.model.proved()));
         all.extend(key.iter().cloned());
         all
     }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use nomopoly_runtime::Result;
 use nomopoly_runtime::generator::{
-    BUCKETS, Fold, Generator, LOOKS, NORM_FACTOR, NORM_FLOOR, limit,
+    BUCKETS, Fold, Generator, NORM_FACTOR, NORM_FLOOR, lattice, limits,
 };
 
 use super::graph::{GraphBuilder, Value};
@@ -18,14 +18,18 @@ pub(super) enum Size {
 
 /// The signed-bucket sketches of n tensors, `[n, 1, BUCKETS]`.
 pub(super) fn fold(graph: &mut GraphBuilder, folds: &[(&Fold, Value)], size: Size) -> Value {
-    let room = |(fold, _): &(&Fold, Value)| match size {
-        Size::Fixed => fold.looks(),
-        Size::Open => limit(fold.steps().len()).pow(fold.steps().len() as u32).min(LOOKS),
-    };
-    let room = folds.iter().map(room).max().unwrap_or(0).next_multiple_of(BUCKETS);
-    let rows: Vec<Value> =
-        folds.iter().map(|(fold, tensor)| looked_at(graph, fold, tensor, size, room)).collect();
-    let looked = graph.op_with("Concat", &rows.iter().collect::<Vec<_>>(), vec![super::axis(0)]);
+    let room = folds.iter().map(|(fold, _)| fold.looks()).max().unwrap_or(0);
+    let room = room.next_multiple_of(BUCKETS);
+    let mut parts = vec![];
+    for (fold, tensor) in folds {
+        parts.push(looked_at(graph, fold, tensor, size));
+        if fold.looks() < room {
+            parts.push(graph.zeros(room - fold.looks()));
+        }
+    }
+    let (n, parts) = (folds.len(), parts.iter().collect::<Vec<_>>());
+    let looked = graph.op_with("Concat", &parts, vec![super::axis(0)]);
+    let looked = graph.reshape(&looked, &[n as i64, room as i64]);
     let magnitudes = graph.op("Abs", &[&looked]);
     let largest = graph.reduce_along("ReduceMax", &magnitudes, 1);
     let scale = graph.affine(&largest, 1., f64::from(f32::MIN_POSITIVE));
@@ -34,58 +38,36 @@ pub(super) fn fold(graph: &mut GraphBuilder, folds: &[(&Fold, Value)], size: Siz
     let norm = graph.op("Sqrt", &[&squares]);
     let norm = graph.affine(&norm, NORM_FACTOR, NORM_FLOOR);
     let normed = graph.op("Div", &[&scaled, &norm]);
-    let signs: Vec<f32> =
-        folds.iter().flat_map(|(fold, _)| &fold.signs()[..room]).copied().collect();
-    let signs = graph.floats("signs", &[folds.len(), room], &signs);
+    // Zeros of the padding take any sign.
+    let sign = |fold: &Fold, i: usize| fold.signs().get(i).copied().unwrap_or(1.);
+    let signs: Vec<f32> = folds
+        .iter()
+        .flat_map(|(fold, _)| (0..room).map(|i| sign(fold, i)).collect::<Vec<_>>())
+        .collect();
+    let signs = graph.floats("signs", &[n, room], &signs);
     let signed = graph.op("Mul", &[&normed, &signs]);
-    let buckets = graph.reshape(&signed, &[folds.len() as i64, -1, BUCKETS as i64]);
+    let buckets = graph.reshape(&signed, &[n as i64, -1, BUCKETS as i64]);
     graph.reduce_along("ReduceSum", &buckets, 1)
 }
 
-/// The elements of a tensor that its fold looks at and zeros, `[1, room]`.
-fn looked_at(
-    graph: &mut GraphBuilder,
-    fold: &Fold,
-    tensor: &Value,
-    size: Size,
-    room: usize,
-) -> Value {
-    let rank = fold.steps().len();
-    let looked = match size {
-        _ if rank == 0 => tensor.clone(),
-        Size::Fixed if fold.steps().iter().all(|step| *step == 1) => tensor.clone(),
-        // Not a slice with steps: tract fails to pull that through a reshape before it.
-        Size::Fixed => {
-            let places = graph.int_table("places", rank, &fold.places());
-            graph.op("GatherND", &[tensor, &places])
-        }
+/// The elements of a tensor that its fold looks at, `[looks]`.
+///
+/// They are gathered from the tensor as it is: flattening an output of a graph copies all of it.
+fn looked_at(graph: &mut GraphBuilder, fold: &Fold, tensor: &Value, size: Size) -> Value {
+    let rank = fold.rank();
+    let wide = |values: Vec<usize>| -> Vec<i64> { values.iter().map(|v| *v as i64).collect() };
+    let indices = match size {
+        _ if rank == 0 => return graph.reshape(tensor, &[1]),
+        Size::Fixed => graph.int_table(rank, &wide(fold.indices())),
         Size::Open => {
-            let limit = limit(rank) as i64;
-            let (limit, less) = (graph.ints(&[limit]), graph.ints(&[limit - 1]));
             let shape = graph.op("Shape", &[tensor]);
-            let up = graph.op("Add", &[&shape, &less]);
-            let steps = graph.op("Div", &[&up, &limit]);
-            let (first, last) = (graph.ints(&vec![0; rank]), graph.ints(&vec![i64::MAX; rank]));
-            let axes = graph.ints(&(0..rank as i64).collect::<Vec<_>>());
-            graph.op("Slice", &[tensor, &first, &last, &axes, &steps])
+            let lattice = graph.int_table(rank, &wide(lattice(rank)));
+            let limits = graph.ints(&wide(limits(rank)));
+            let scaled = graph.op("Mul", &[&lattice, &shape]);
+            graph.op("Div", &[&scaled, &limits])
         }
     };
-    let row = graph.flat(&looked);
-    let looks = fold.looks();
-    match size {
-        Size::Fixed if looks == room => row,
-        Size::Fixed => {
-            let zeros = graph.zeros(room - looks);
-            graph.op_with("Concat", &[&row, &zeros], vec![super::axis(1)])
-        }
-        Size::Open => {
-            let zeros = graph.zeros(room);
-            let padded = graph.op_with("Concat", &[&row, &zeros], vec![super::axis(1)]);
-            let (first, axis) = (graph.ints(&[0]), graph.ints(&[1]));
-            let end = graph.ints(&[room as i64]);
-            graph.op("Slice", &[&padded, &first, &end, &axis])
-        }
-    }
+    graph.op("GatherND", &[tensor, &indices])
 }
 
 /// Tensors as one, `[1, elements]`.

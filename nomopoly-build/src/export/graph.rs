@@ -165,10 +165,15 @@ impl GraphBuilder {
     }
 
     /// An int64 table of so many columns.
-    pub fn int_table(&mut self, hint: &str, columns: usize, values: &[i64]) -> Value {
-        let table = self.fresh(hint);
+    pub fn int_table(&mut self, columns: usize, values: &[i64]) -> Value {
+        let name = format!("table {columns} {values:?}");
+        if let Some(known) = self.known.get(&name) {
+            return known.clone();
+        }
+        let table = self.fresh("table");
         let dims = [values.len() / columns.max(1), columns];
         self.initializers.push(builder::tensor_i64(&table.0, &dims, values));
+        self.known.insert(name, table.clone());
         table
     }
 
@@ -238,13 +243,13 @@ impl GraphBuilder {
         self.op_with(op_type, &[value, &axes], attributes)
     }
 
-    /// `[1, count]` zeros, one constant for all of a size.
+    /// So many zeros, one constant for all of a size.
     pub fn zeros(&mut self, count: usize) -> Value {
         let name = format!("zeros {count}");
         if let Some(known) = self.known.get(&name) {
             return known.clone();
         }
-        let zeros = self.floats("zeros", &[1, count], &vec![0.; count]);
+        let zeros = self.floats("zeros", &[count], &vec![0.; count]);
         self.known.insert(name, zeros.clone());
         zeros
     }

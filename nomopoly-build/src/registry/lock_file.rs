@@ -23,10 +23,13 @@ const HEADER: &str =
     "# Written by cargo nomopoly: which compiled operation each node uses. Not for editing.\n\n";
 const POLL: Duration = Duration::from_millis(20);
 
+/// A wait that is worth a word: operations of one compilation hold the lock for less.
+const NOTICE: Duration = Duration::from_millis(150);
+
 /// Exclusive right to change the registry, until dropped.
 pub(super) struct Guard(#[expect(dead_code, reason = "held for its lock")] File);
 
-/// Waits for the file lock. `waiting` is called once if it is not free at once.
+/// Waits for the file lock. `waiting` is called once if it is not free after [`NOTICE`].
 pub(super) fn acquire(
     root: &Path,
     timeout: Duration,
@@ -53,7 +56,9 @@ pub(super) fn acquire(
         if waited >= timeout {
             return Err(RegistryError::Locked { path, waited });
         }
-        if let Some(waiting) = waiting.take() {
+        if waited >= NOTICE
+            && let Some(waiting) = waiting.take()
+        {
             waiting(&path);
         }
         thread::sleep(POLL.min(timeout - waited));

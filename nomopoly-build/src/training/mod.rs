@@ -26,7 +26,7 @@ use nomopoly_runtime::generator::Generator;
 use nomopoly_runtime::mlp::MLP_MOST_INPUTS;
 use nomopoly_runtime::onnx::Digest;
 use nomopoly_runtime::operations::Operation;
-use nomopoly_runtime::residual::check_cost;
+use nomopoly_runtime::residual::{check_cost, is_worth_a_sketch};
 use rand_chacha::ChaCha20Rng;
 
 use crate::error::{Error, Result};
@@ -151,9 +151,7 @@ fn choose_check(
         MAX_SKETCHES,
     );
     match sketches {
-        Some(k) if check_cost(operation, Check::Sketch, k) < operation.recompute_cost() => {
-            judge.sketches = k;
-        }
+        Some(k) if is_worth_a_sketch(operation, k) => judge.sketches = k,
         _ => (judge.check, judge.sketches) = (Check::Replay, 0),
     }
     Ok(judge)
@@ -554,10 +552,7 @@ impl<'a> Session<'a> {
                 MAX_SKETCHES,
             );
             match needed {
-                Some(k)
-                    if check_cost(self.operation(), Check::Sketch, k)
-                        < self.operation().recompute_cost() =>
-                {
+                Some(k) if is_worth_a_sketch(self.operation(), k) => {
                     if k <= self.judge.sketches {
                         return Ok(());
                     }

@@ -8,6 +8,7 @@
 //! | `auditing.rs` | the audit of a model |
 //! | `policies.rs` | policies, and what audits count for |
 //! | `../shared/audits.rs` | an audit made by hand |
+//! | `exports.rs` | exported files, their keys, proofs that another runtime made |
 //! | `proofs.rs` | proofs and inputs that are damaged, foreign or do not fit |
 //! | `registries.rs` | damaged and impossible registries, interruption |
 #![cfg(feature = "cli")]
@@ -17,6 +18,7 @@ mod auditing;
 #[path = "../shared/audits.rs"]
 mod audits;
 mod bench;
+mod exports;
 mod packages;
 mod policies;
 mod proofs;

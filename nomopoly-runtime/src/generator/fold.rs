@@ -13,16 +13,15 @@ pub const BUCKETS: usize = 64;
 ///
 /// A proof vector by itself proves nothing, so it must not cost anything either: folding whole
 /// activations took 0.15 to 0.3 of an inference in ONNX Runtime, this a hundredth.
-pub const LOOKS: usize = 1024;
+pub const LOOKS: usize = 128;
 
-/// Seeded signed-bucket sketch of some elements, a lattice over the whole tensor: along each axis
-/// those at multiples of `ceil(extent / limit(rank))`. In row-major order, the i-th goes to bucket
-/// `i % BUCKETS` with the i-th sign.
+/// Seeded signed-bucket sketch of some elements, a lattice over the whole tensor: along an axis of
+/// extent e with the limit l those at `floor(i e / l)` for i from 0 to l - 1, whatever e is. In
+/// row-major order, the i-th goes to bucket `i % BUCKETS` with the i-th sign.
 #[derive(Debug, Clone)]
 pub struct Fold {
     len: usize,
     shape: Vec<usize>,
-    steps: Vec<usize>,
     /// Where the elements are in the flattened tensor.
     places: Vec<usize>,
     /// `[LOOKS]`, each 1 or -1; they do not depend on the size of the tensor.
@@ -32,52 +31,69 @@ pub struct Fold {
     signs_on_device: Tensor,
 }
 
-/// Most elements along each axis: the largest number whose power is at most [`LOOKS`], and 2 at the
-/// least.
-pub fn limit(rank: usize) -> usize {
-    let fits = |n: &usize| n.checked_pow(rank as u32).is_some_and(|power| power <= LOOKS);
-    (2..=LOOKS).take_while(fits).last().unwrap_or(2)
+/// How many elements are looked at along each axis of a tensor of this rank: in all [`LOOKS`] at the
+/// most, two along the first axis, which counts samples, and as many along each of the others.
+pub fn limits(rank: usize) -> Vec<usize> {
+    let (samples, rest) = if rank > 2 { (vec![2], rank - 1) } else { (vec![], rank) };
+    let room = if rank > 2 { LOOKS / 2 } else { LOOKS };
+    let fits = |n: &usize| n.checked_pow(rest as u32).is_some_and(|power| power <= room);
+    let each = (1..=room).take_while(fits).last().unwrap_or(1);
+    [samples, vec![each; rest]].concat()
+}
+
+/// Indices along each axis for extents of 1 over the limits: `i` for each of the elements that are
+/// looked at, one element after the other.
+pub fn lattice(rank: usize) -> Vec<usize> {
+    let limits = limits(rank);
+    let looks: usize = limits.iter().product();
+    let mut indices = Vec::with_capacity(looks * rank);
+    for look in 0..looks {
+        let (mut rest, start) = (look, indices.len());
+        for limit in limits.iter().rev() {
+            indices.push(rest % limit);
+            rest /= limit;
+        }
+        indices[start..].reverse();
+    }
+    indices
 }
 
 impl Fold {
     pub(super) fn new(shape: &[usize], seed: [u8; 32], device: &Device) -> Result<Self> {
-        let limit = limit(shape.len());
-        let steps: Vec<usize> = shape.iter().map(|extent| extent.div_ceil(limit).max(1)).collect();
-        let mut places = vec![0];
-        for (extent, step) in shape.iter().zip(&steps) {
-            let along = |place: usize| (0..*extent).step_by(*step).map(move |i| place * extent + i);
-            places = places.into_iter().flat_map(along).take(LOOKS).collect();
-        }
+        let mut fold = Self {
+            len: shape.iter().product(),
+            shape: shape.to_vec(),
+            places: vec![],
+            signs: vec![],
+            places_on_device: Tensor::zeros(0, DType::U32, device)?,
+            signs_on_device: Tensor::zeros((1, 0), DType::F32, device)?,
+        };
+        let rank = shape.len();
+        let flat = |place: &[usize]| place.iter().zip(shape).fold(0, |flat, (i, e)| flat * e + i);
+        fold.places = match rank {
+            0 => vec![0],
+            _ => fold.indices().chunks_exact(rank).map(flat).collect(),
+        };
         let mut random = ChaCha20Rng::from_seed(seed);
         let sign = |_| if random.next_u32() >> 31 == 0 { 1. } else { -1. };
-        let signs: Vec<f32> = (0..LOOKS).map(sign).collect();
-        let looks = places.len();
-        let signs_on_device = Tensor::from_slice(&signs[..looks], (1, looks), device)?;
-        let indices: Vec<u32> = places.iter().map(|place| *place as u32).collect();
-        let places_on_device = Tensor::from_vec(indices, looks, device)?;
-        let len = shape.iter().product();
-        let shape = shape.to_vec();
-        Ok(Self { len, shape, steps, places, signs, places_on_device, signs_on_device })
+        fold.signs = (0..LOOKS).map(sign).collect();
+        let looks = fold.looks();
+        fold.signs_on_device = Tensor::from_slice(&fold.signs[..looks], (1, looks), device)?;
+        let places: Vec<u32> = fold.places.iter().map(|place| *place as u32).collect();
+        fold.places_on_device = Tensor::from_vec(places, looks, device)?;
+        Ok(fold)
     }
 
-    /// From one element that is looked at to the next, along each axis.
-    pub fn steps(&self) -> &[usize] {
-        &self.steps
+    /// Number of axes of the tensor.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
     }
 
     /// Indices along each axis of the elements that are looked at, one element after the other.
-    pub fn places(&self) -> Vec<i64> {
-        let mut indices = Vec::with_capacity(self.places.len() * self.shape.len());
-        for place in &self.places {
-            let mut rest = *place;
-            let start = indices.len();
-            for extent in self.shape.iter().rev() {
-                indices.push((rest % extent) as i64);
-                rest /= extent;
-            }
-            indices[start..].reverse();
-        }
-        indices
+    pub fn indices(&self) -> Vec<usize> {
+        let (rank, limits) = (self.rank(), limits(self.rank()));
+        let at = |(n, i): (usize, usize)| i * self.shape[n % rank] / limits[n % rank];
+        lattice(rank).into_iter().enumerate().map(at).collect()
     }
 
     /// Signs of the elements that are looked at, [`LOOKS`] of them.
@@ -85,7 +101,7 @@ impl Fold {
         &self.signs
     }
 
-    /// How many elements are looked at.
+    /// How many elements are looked at; it depends on the rank alone.
     pub fn looks(&self) -> usize {
         self.places.len()
     }

@@ -255,7 +255,8 @@ pub struct ProveArguments {
     pub model: PathBuf,
     #[command(flatten)]
     pub inputs: InputArguments,
-    /// Where the proof goes, replacing what is there
+    /// Where the proof goes, replacing what is there; a name that ends in .npz gives tensors as an
+    /// exported prover does
     #[arg(long, short, value_name = "FILE.npf")]
     pub out: PathBuf,
 }
@@ -284,6 +285,10 @@ pub struct ExportArguments {
     /// input, and the file is public]
     #[arg(long, conflicts_with = "check")]
     pub bake_key: bool,
+    /// Take inputs of the shapes that the model was compiled at and no others: a little faster
+    /// [default: dimensions that the model leaves open stay open]
+    #[arg(long)]
+    pub fixed_shapes: bool,
     /// Write nothing: check that the folder holds what was exported, of the model as it is compiled
     /// now
     #[arg(long)]

@@ -1,6 +1,5 @@
 //! `export` and `key`: a compiled model as ONNX files that any ONNX runtime hosts.
 
-use nomopoly_build::arrays::npz_bytes;
 use nomopoly_build::export::model::{self, Interface, Options};
 use nomopoly_build::load_compiled;
 use nomopoly_build::runtime::VerifierKey;
@@ -9,6 +8,7 @@ use serde_json::json;
 use crate::arguments::{ExportArguments, KeyArguments};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::inputs;
 use crate::numbers::{bytes, printable};
 use crate::prove::write_secret;
 use crate::table::{Align, Table};
@@ -22,7 +22,12 @@ pub fn run(arguments: &ExportArguments, context: &Context) -> Result<(), Failure
     let name = compiled.graph().model().name();
     let audit = registry.recorded_audit(name)?.valid(&mut |reason| context.note(&reason));
     let key = arguments.bake_key.then(VerifierKey::random).transpose()?;
-    let options = Options { bake: key.as_ref(), audit: audit.as_ref(), ..Options::default() };
+    let options = Options {
+        bake: key.as_ref(),
+        audit: audit.as_ref(),
+        fixed_shapes: arguments.fixed_shapes,
+        ..Options::default()
+    };
     let exported = model::export(&compiled, &options)?;
     exported.write(&arguments.out)?;
     report(&exported.interface, arguments, context)
@@ -95,12 +100,7 @@ fn report(
 pub fn key(arguments: &KeyArguments, context: &Context) -> Result<(), Failure> {
     let compiled = load_compiled(&context.registry()?, &arguments.model)?;
     let tensors = model::key_tensors(&compiled, &VerifierKey::random()?)?;
-    let file = npz_bytes(&tensors).map_err(|reason| {
-        Failure::problem(
-            format!("cannot make `{}`: {reason}", arguments.out.display()),
-            "free some memory",
-        )
-    })?;
+    let file = inputs::npz(&arguments.out, &tensors)?;
     write_secret(&arguments.out, &file)?;
     context.result(
         || json!({ "key": arguments.out.to_string_lossy(), "tensors": tensors.len(), "bytes": file.len() }),

@@ -110,6 +110,11 @@ impl From<nomopoly_build::Error> for Failure {
     }
 }
 
+/// Whether a node that cannot run is one that scikit-learn's exporter can do without.
+fn of_scikit_learn(node: &str) -> bool {
+    node.contains("(ZipMap)") || node.contains("(Scaler)")
+}
+
 impl From<ExportError> for Failure {
     fn from(error: ExportError) -> Self {
         Self::io("write", &error.path)(error.source)
@@ -137,6 +142,12 @@ impl From<runtime::Error> for Failure {
             Error::NotOnnx { .. } => Some("give the path of an .onnx file"),
             Error::UnknownOpset { .. } => {
                 Some("export the model again with a supported operator set")
+            }
+            Error::UnsupportedNodes { nodes, .. } if nodes.iter().any(|n| of_scikit_learn(n)) => {
+                Some(
+                    "export a scikit-learn model of standard operators: \
+                 to_onnx(..., options={\"zipmap\": False}, black_op={\"Scaler\"})",
+                )
             }
             Error::UnsupportedNodes { .. } => {
                 Some("export the model without these operations, or bind their shapes with --input")

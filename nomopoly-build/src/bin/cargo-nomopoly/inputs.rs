@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use nomopoly_build::arrays::{read_npy, read_npz};
+use nomopoly_build::arrays::{npz_bytes, read_npy, read_npz};
 use nomopoly_build::runtime::{NamedTensor, TensorData};
 
 use crate::arguments::InputArguments;
@@ -38,6 +38,22 @@ pub fn read(arguments: &InputArguments) -> Result<Vec<NamedTensor>, Failure> {
         }
     }
     Ok(tensors)
+}
+
+/// Whether a path is one of a `.npz` file.
+pub fn is_npz(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz"))
+}
+
+/// The contents of a `.npz` file.
+///
+/// # Errors
+/// Naming the file, when a tensor is of no type that NumPy has.
+pub fn npz(path: &Path, tensors: &[NamedTensor]) -> Result<Vec<u8>, Failure> {
+    npz_bytes(tensors).map_err(|reason| {
+        let message = format!("cannot make `{}`: {reason}", path.display());
+        Failure::problem(message, "give a file that does not end in .npz")
+    })
 }
 
 /// Every array of a `.npz` file.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use nomopoly_build::load_compiled;
 use nomopoly_build::runtime::dynamic::Prover;
+use nomopoly_build::runtime::exchange;
 use serde_json::json;
 
 use crate::arguments::ProveArguments;
@@ -22,7 +23,12 @@ pub fn run(arguments: &ProveArguments, context: &Context) -> Result<(), Failure>
     let start = Instant::now();
     let proof = prover.prove(&tensors)?;
     let took = start.elapsed().as_secs_f64();
-    let file = proof.to_bytes()?;
+    let file = if inputs::is_npz(&arguments.out) {
+        let tensors = exchange::tensors(&proof, prover.model().proved());
+        inputs::npz(&arguments.out, &tensors)?
+    } else {
+        proof.to_bytes()?
+    };
     write_whole(&arguments.out, &file)?;
     context.result(
         || {

@@ -24,11 +24,10 @@ pub fn run(arguments: &VerifyArguments, context: &Context) -> Result<(), Failure
     let model = load_compiled(&context.registry()?, &arguments.model)?;
     let tensors = inputs::read(&arguments.inputs)?;
     let verifier = Verifier::new(&model, &VerifierKey::random()?, &Device::Cpu)?;
-    let proof = match arguments.proof.extension() {
-        Some(extension) if extension.eq_ignore_ascii_case("npz") => {
-            verifier.proof_of(&tensors, inputs::arrays(&arguments.proof)?)?
-        }
-        _ => Proof::from_bytes(&wire_file::read(&arguments.proof, MAX_PROOF_BYTES)?)?,
+    let proof = if inputs::is_npz(&arguments.proof) {
+        verifier.proof_of(&tensors, inputs::arrays(&arguments.proof)?)?
+    } else {
+        Proof::from_bytes(&wire_file::read(&arguments.proof, MAX_PROOF_BYTES)?)?
     };
     let start = Instant::now();
     let report = verifier.inspect(&tensors, &proof)?;

@@ -1,7 +1,7 @@
 //! Declarations of graph inputs and outputs: the model's own where it has them.
 
 use nomopoly_runtime::onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use nomopoly_runtime::onnx::{DatumType, builder, pb};
+use nomopoly_runtime::onnx::{DatumType, TensorInfo, builder, pb};
 use nomopoly_runtime::{CompiledModel, CompiledOperation};
 
 use super::super::generator::Size;
@@ -20,27 +20,33 @@ pub(super) fn is_open(model: &CompiledModel) -> bool {
     })
 }
 
-/// How the model declares one of its inputs.
-pub(super) fn declared_input<'a>(
-    model: &'a CompiledModel,
-    name: &str,
-) -> Option<&'a pb::ValueInfoProto> {
+/// The model's inputs as it declares them. Initialisers that are listed as inputs too are left out:
+/// they would not be constants to an optimiser.
+pub(super) fn inputs(model: &CompiledModel, size: Size) -> Vec<pb::ValueInfoProto> {
+    let declared = |info: &TensorInfo| match declared_input(model, &info.name) {
+        Some(input) if size == Size::Open => input.clone(),
+        _ => builder::value_info(&info.name, info.dtype, &info.shape),
+    };
+    model.graph().inputs().iter().map(declared).collect()
+}
+
+fn declared_input<'a>(model: &'a CompiledModel, name: &str) -> Option<&'a pb::ValueInfoProto> {
     let graph = model.graph().model().proto().graph.as_ref()?;
     graph.input.iter().find(|input| input.name == name)
 }
 
 /// The model's outputs as it declares them; some exporters leave the type out, which is filled in.
-pub(super) fn outputs(model: &CompiledModel) -> Vec<pb::ValueInfoProto> {
+pub(super) fn outputs(model: &CompiledModel, size: Size) -> Vec<pb::ValueInfoProto> {
     let declared = |name: &str| {
         let graph = model.graph().model().proto().graph.as_ref()?;
         graph.output.iter().find(|output| output.name == name)
     };
     let outputs = model.graph().outputs().iter();
     let complete = outputs.map(|info| match declared(&info.name) {
-        Some(output) if output.r#type.is_some() => output.clone(),
+        Some(output) if output.r#type.is_some() && size == Size::Open => output.clone(),
         _ => {
             let mut output = builder::value_info(&info.name, info.dtype, &info.shape);
-            if let (true, Some(dims)) = (is_open(model), dims_mut(&mut output)) {
+            if let (Size::Open, Some(dims)) = (size, dims_mut(&mut output)) {
                 dims.iter_mut().for_each(|dim| *dim = Dimension::default());
             }
             output

@@ -107,28 +107,22 @@ impl Interface {
             dtype: dtype.into(),
             shape: Some(shape.iter().map(|d| Some(*d)).collect()),
         };
-        let described = |name: &str, declared: Option<&pb::ValueInfoProto>| -> Result<_, Error> {
-            let info = model.graph().info(name)?;
-            let known = || Some(info.shape.iter().map(|d| Some(*d)).collect());
+        let described = |declared: &pb::ValueInfoProto| -> Result<TensorInfo, Error> {
+            let info = model.graph().info(&declared.name)?;
             Ok(TensorInfo {
-                name: name.to_owned(),
+                name: info.name,
                 dtype: typed_dtype(info.dtype).unwrap_or("unsupported").to_owned(),
-                shape: declared.map_or_else(known, declare::extents),
+                shape: declare::extents(declared),
             })
         };
-        let graph = model.graph();
-        let inputs = graph
-            .inputs()
-            .iter()
-            .map(|input| described(&input.name, declare::declared_input(model, &input.name)));
-        let outputs = declare::outputs(model);
-        let outputs = outputs.iter().map(|output| described(&output.name, Some(output)));
+        let inputs = declare::inputs(model, subject.size);
+        let inputs = inputs.iter().map(described);
+        let outputs = declare::outputs(model, subject.size);
+        let outputs = outputs.iter().map(described);
         let transcript =
             model.transcript().filter(|c| !declare::is_output(model, c.operation.output()));
-        let transcript = transcript.map(|compiled| {
-            let declared = declare::transcript(compiled, subject.size);
-            described(compiled.operation.output(), Some(&declared))
-        });
+        let transcript =
+            transcript.map(|compiled| described(&declare::transcript(compiled, subject.size)));
         let proofs = subject.proved.iter().map(|compiled| {
             let dim = compiled.artefact.generator.proof_dim();
             own("f32", proof_name(compiled.operation.output()), &[dim])

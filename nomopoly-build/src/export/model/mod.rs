@@ -50,13 +50,16 @@ pub struct Options<'a> {
     pub bake: Option<&'a VerifierKey>,
     /// Bytes of tensors from which on a file keeps them in another one beside it.
     pub inline_limit: usize,
+    /// Take inputs of the shapes that the model was compiled at and no others, where it leaves
+    /// dimensions open: a little faster.
+    pub fixed_shapes: bool,
     /// What an audit measured, for the guarantee in the files' metadata.
     pub audit: Option<&'a nomopoly_manifest::Audit>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { bake: None, inline_limit: INLINE_LIMIT, audit: None }
+        Self { bake: None, inline_limit: INLINE_LIMIT, fixed_shapes: false, audit: None }
     }
 }
 
@@ -81,7 +84,7 @@ impl Exported {
 /// cannot be exported: an operator set before 11, tensors with names of ours, an input that is an
 /// output as well, operations that the baseline perceptron judges.
 pub fn export(model: &CompiledModel, options: &Options) -> Result<Exported, Error> {
-    let subject = Subject::new(model)?;
+    let subject = Subject::new(model, options.fixed_shapes)?;
     let mut interface = Interface::new(&subject, options)?;
     let mut files = vec![];
     for (name, proto) in [
@@ -107,7 +110,7 @@ struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    fn new(model: &'a CompiledModel) -> Result<Self, Error> {
+    fn new(model: &'a CompiledModel, fixed_shapes: bool) -> Result<Self, Error> {
         let loaded = model.graph().model();
         let invalid = |reason: String| Error::InvalidGraph { model: loaded.name().into(), reason };
         if loaded.opset() < MIN_OPSET {
@@ -156,7 +159,8 @@ impl<'a> Subject<'a> {
                  compile them with one --proof-dim"
             )));
         }
-        let size = if declare::is_open(model) { Size::Open } else { Size::Fixed };
+        let open = !fixed_shapes && declare::is_open(model);
+        let size = if open { Size::Open } else { Size::Fixed };
         Ok(Self { model, proto, graph, proved, size })
     }
 

@@ -14,13 +14,12 @@ pub(super) fn export(subject: &Subject, interface: &Interface) -> Result<pb::Mod
     let Subject { model, graph: original, .. } = subject;
     let mut graph = subject.builder();
     graph.extend(original.node.clone(), original.initializer.clone());
-    for input in model.graph().inputs() {
-        // Initialisers that are listed as inputs too would not be constants to an optimiser.
-        if let Some(declared) = declare::declared_input(model, &input.name) {
-            graph.declared_input(declared.clone());
-        }
+    for input in declare::inputs(model, subject.size) {
+        graph.declared_input(input);
     }
-    declare::outputs(model).into_iter().for_each(|output| graph.declared_output(output));
+    declare::outputs(model, subject.size)
+        .into_iter()
+        .for_each(|output| graph.declared_output(output));
     for compiled in model.transcript() {
         let name = compiled.operation.output();
         if !declare::is_output(model, name) {

@@ -63,12 +63,10 @@ pub(super) fn export(
         recomputed.get(name).map_or_else(|| Value::named(name), |renamed| Value::named(renamed))
     };
 
-    for input in model.graph().inputs() {
-        if let Some(declared) = declare::declared_input(model, &input.name) {
-            graph.declared_input(declared.clone());
-        }
+    for input in declare::inputs(model, subject.size) {
+        graph.declared_input(input);
     }
-    let outputs = declare::outputs(model);
+    let outputs = declare::outputs(model, subject.size);
     for output in &outputs {
         graph.declared_input(output.clone());
     }
@@ -123,9 +121,9 @@ pub(super) fn export(
     };
     let accepted =
         graph.op_with("ReduceMin", &[&scores], vec![builder::int_attribute("keepdims", 1)]);
-    let half = graph.scalar(0.5);
-    let refused = graph.op("Less", &[&accepted, &half]);
-    let accepted = graph.op("Not", &[&refused]);
+    // From 0.5 on, and not of what is no number.
+    let below = graph.scalar(f64::from(0.5f32.next_down()));
+    let accepted = graph.op("Less", &[&below, &accepted]);
     let accepted = graph.op("And", &[&accepted, &same_model]);
     let accepted = graph.op("And", &[&accepted, &same_key]);
     for (value, name) in [(accepted, VERDICT), (same_model, SAME_MODEL), (same_key, SAME_KEY)] {

@@ -1,0 +1,179 @@
+"""A model with open dimensions, from ONNX to verdicts: in ONNX Runtime and in Rust.
+
+    python tests/conformance/open_model.py cargo-nomopoly folder
+
+Needs onnx, onnxruntime and numpy. Makes a model with an open batch and open image sizes (plain, grouped,
+strided and depthwise convolutions, batch normalisation, a skip, pooling, Gemm, MatMul with a bias on a
+tensor of three axes, Softmax; one output of floats, one of indices), compiles it at one size, exports it,
+and checks at several others:
+
+- honest proofs of `prover.onnx` are accepted by `verifier.onnx` and by `cargo nomopoly verify`;
+- an altered output, an altered transcript and the proof of another input are refused by both;
+- a claim of another batch than the input's is refused.
+
+Also with a baked key, with a key of the command, and exported for one shape. The exit code is 1 on a failure.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from check_model_exports import Model, require, run, session
+
+SHAPES = [(1, 3, 24, 20), (2, 3, 24, 20), (3, 3, 17, 33), (1, 3, 40, 40)]
+
+
+def network():
+    random = np.random.default_rng(3)
+    constants = []
+
+    def weight(name, *shape):
+        fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 100
+        values = random.standard_normal(shape) * np.sqrt(2 / fan_in)
+        constants.append(numpy_helper.from_array(values.astype(np.float32), name))
+        return name
+
+    def ints(name, values):
+        constants.append(numpy_helper.from_array(np.array(values, np.int64), name))
+        return name
+
+    node = helper.make_node
+    same = {"pads": [1, 1, 1, 1]}
+    variance = numpy_helper.from_array(
+        random.uniform(0.5, 2, 32).astype(np.float32), "bn.variance"
+    )
+    constants.append(variance)
+    nodes = [
+        node("Conv", ["image", weight("c1", 32, 3, 3, 3), weight("b1", 32)], ["conv1"], **same),
+        node("BatchNormalization", ["conv1", weight("bn.scale", 32), weight("bn.bias", 32),
+                                    weight("bn.mean", 32), "bn.variance"], ["norm1"]),
+        node("Relu", ["norm1"], ["relu1"]),
+        node("Conv", ["relu1", weight("c2", 32, 16, 3, 3)], ["conv2"], group=2, auto_pad="SAME_UPPER"),
+        node("Relu", ["conv2"], ["relu2"]),
+        node("Conv", ["relu2", weight("c3", 32, 1, 3, 3)], ["conv3"], group=32, **same),
+        node("Add", ["conv3", "relu1"], ["skip"]),
+        node("Conv", ["skip", weight("c4", 48, 32, 3, 3), weight("b4", 48)], ["conv4"],
+             strides=[2, 2], dilations=[1, 1], pads=[1, 1, 1, 1]),
+        node("Relu", ["conv4"], ["relu4"]),
+        node("Conv", ["relu4", weight("c5", 64, 48, 1, 1)], ["conv5"]),
+        node("MaxPool", ["conv5"], ["pooled"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Reshape", ["pooled", ints("as_tokens", [0, 64, -1])], ["columns"]),
+        node("Transpose", ["columns"], ["tokens"], perm=[0, 2, 1]),
+        node("MatMul", ["tokens", weight("w6", 64, 96)], ["product"]),
+        node("Add", ["product", weight("b6", 96)], ["hidden"]),
+        node("Tanh", ["hidden"], ["active"]),
+        node("ReduceMean", ["active"], ["mean"], axes=[1], keepdims=0),
+        node("Gemm", ["mean", weight("w7", 40, 96), weight("b7", 40)], ["logits"], transB=1),
+        node("Softmax", ["logits"], ["probabilities"], axis=1),
+        node("ArgMax", ["logits"], ["label"], axis=1, keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes, "open",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 40]),
+         helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def main():
+    command, folder = sys.argv[1], Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "open.onnx"
+    onnx.save(network(), path)
+
+    def nomopoly(*arguments):
+        whole = [command, "nomopoly", *arguments, "--registry", str(folder / "ops"), "--quiet"]
+        return subprocess.run(whole, capture_output=True, text=True)
+
+    def must(*arguments):
+        ran = nomopoly(*arguments)
+        require(ran.returncode == 0, f"{arguments}: {ran.stdout}{ran.stderr}")
+
+    must("compile", str(path), "--preset", "fast", "--input", "image=1,3,24,20")
+    must("export", str(path), "--out", str(folder / "exported"))
+    must("export", str(path), "--out", str(folder / "exported"), "--check")
+    must("export", str(path), "--out", str(folder / "baked"), "--bake-key")
+    must("export", str(path), "--out", str(folder / "fixed"), "--fixed-shapes")
+    must("key", str(path), "--out", str(folder / "key.npz"))
+    model = Model(folder / "exported")
+    baked = session(folder / "baked" / "verifier.onnx")
+    original = session(path)
+    random = np.random.default_rng(1)
+    keys = [model.key(), dict(np.load(folder / "key.npz", allow_pickle=False))]
+
+    def in_rust(image, proof, code, words):
+        np.savez(folder / "in.npz", image=image)
+        np.savez(folder / "proof.npz", **proof)
+        files = ["--inputs", str(folder / "in.npz"), "--proof", str(folder / "proof.npz")]
+        ran = nomopoly("verify", str(path), *files)
+        require(ran.returncode == code and words in ran.stdout + ran.stderr,
+                f"in Rust, {code} {words!r} expected: {ran.stdout}{ran.stderr}")
+
+    def refused(image, proof, what):
+        for key in keys:
+            verdict = model.judge(image, proof, key)
+            require(not verdict["nomopoly.verdict"], f"{what} is accepted: {verdict}")
+        in_rust(image["image"], proof, 1, "REJECTED")
+
+    previous = None
+    for shape in SHAPES:
+        image = {"image": random.standard_normal(shape).astype(np.float32)}
+        proof = run(model.files["prover"], image)
+        for output, expected in zip(original.get_outputs(), original.run(None, image)):
+            require(np.allclose(proof[output.name], expected, atol=1e-5), f"{output.name} differs")
+        for key in keys:
+            verdict = model.judge(image, proof, key)
+            require(verdict["nomopoly.verdict"], f"an honest run at {shape} is refused: {verdict}")
+        require(run(baked, {**image, **proof})["nomopoly.verdict"], "refused with the baked key")
+        in_rust(image["image"], proof, 0, "ACCEPTED")
+
+        transcript = [info["name"] for info in model.interface["transcript"]]
+        for name in ["probabilities", "label", *transcript]:
+            altered = proof[name].copy()
+            altered.flat[random.integers(altered.size)] += 1
+            refused(image, {**proof, name: altered}, f"`{name}` altered at {shape}")
+        other = {"image": random.standard_normal(shape).astype(np.float32)}
+        refused(other, proof, f"the proof of another input at {shape}")
+        if shape[0] > 1:
+            # What would be broadcast: everything of one sample only.
+            one = run(model.files["prover"], {"image": image["image"][:1]})
+            same = {"image": np.repeat(image["image"][:1], shape[0], axis=0)}
+            try:
+                accepted = model.judge(same, one, keys[0])["nomopoly.verdict"]
+            except Exception:  # The runtime's own refusal names the node.
+                accepted = False
+            require(not accepted, "a proof of one sample is accepted for several")
+        if previous is not None:
+            try:
+                accepted = model.judge(image, previous, keys[0])["nomopoly.verdict"]
+            except Exception:
+                accepted = False
+            require(not accepted, "a proof at another size is accepted")
+        previous = proof
+
+    fixed = Model(folder / "fixed")
+    image = {"image": random.standard_normal(SHAPES[0]).astype(np.float32)}
+    proof = run(fixed.files["prover"], image)
+    require(fixed.judge(image, proof, fixed.key())["nomopoly.verdict"], "refused at fixed shapes")
+    in_rust(image["image"], proof, 0, "ACCEPTED")
+    sketched = sum(o["checked_by"] == "sketch" for o in model.interface["operations"])
+    print(json.dumps({"shapes": len(SHAPES), "sketched": sketched,
+                      "operations": len(model.interface["operations"])}))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AssertionError as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        sys.exit(1)
