@@ -50,8 +50,11 @@ struct Foreign {
 
 /// The file with the branches for numbers of ordinary size in the place of the choices between two:
 /// tract takes one `If` in a graph. Files of single operations, which have one, are tested with it.
-fn without_choices(file: &[u8]) -> pb::ModelProto {
-    let mut proto = Model::from_bytes("exported", file).unwrap().proto().clone();
+fn without_choices(exported: &Exported) -> pb::ModelProto {
+    let file = |wanted: &str| exported.files().find(|(name, _)| *name == wanted);
+    let beside: Vec<(&str, &[u8])> = file("verifier.onnx.data").into_iter().collect();
+    let (name, bytes) = file("verifier.onnx").unwrap();
+    let mut proto = Model::from_parts(name, bytes, &beside).unwrap().proto().clone();
     let graph = proto.graph.as_mut().unwrap();
     let mut nodes = vec![];
     for node in std::mem::take(&mut graph.node) {
@@ -74,11 +77,9 @@ fn without_choices(file: &[u8]) -> pb::ModelProto {
 }
 
 impl Foreign {
-    fn new(model: &CompiledModel, name: &str) -> Self {
-        let exported = model::export(model, &model::Options::default()).unwrap();
-        let bytes =
-            |wanted: &str| exported.files().find(|(name, _)| *name == wanted).unwrap().1.to_vec();
-        let file = without_choices(&bytes("verifier.onnx"));
+    fn new(model: &CompiledModel, name: &str, options: &model::Options) -> Self {
+        let exported = model::export(model, options).unwrap();
+        let file = without_choices(&exported);
         let verifier = Plan::new("verifier.onnx", &file).unwrap();
         let outputs = file.graph.unwrap().output.into_iter().map(|output| output.name).collect();
         let dump =
@@ -316,7 +317,7 @@ fn the_exported_verifier_judges_every_attack_as_the_runtime_does() {
     let folder = tempfile::tempdir().unwrap();
     let model = tests::MODEL.clone();
     let auditor = Auditor::new(model.clone(), folder.path()).samples(100).light();
-    let foreign = Arc::new(Foreign::new(&model, "demo"));
+    let foreign = Arc::new(Foreign::new(&model, "demo", &model::Options::default()));
     let whole = Arc::new(Whole::new(Arc::new(model.clone()), &Device::Cpu).unwrap());
     let (subjects, distinct) = auditor.subjects(&Device::Cpu).unwrap();
     let run = |number: usize| -> Result<(Vec<NamedTensor>, Values)> {
@@ -405,4 +406,40 @@ fn the_exported_verifier_judges_every_attack_as_the_runtime_does() {
     for (attack, [_, _, undecided]) in &seen {
         assert!(*undecided == 0 || near(attack), "{attack}: {undecided} undecided");
     }
+}
+
+#[test]
+fn weights_beside_a_file_are_the_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tests::MODEL.clone();
+    let auditor = Auditor::new(model.clone(), folder.path()).samples(100).light();
+    let options = model::Options { inline_limit: 0, ..model::Options::default() };
+    let foreign = Foreign::new(&model, "demo-external", &options);
+    let names: Vec<&str> = foreign.exported.files().map(|(name, _)| name).collect();
+    assert!(names.contains(&"prover.onnx.data"), "{names:?}");
+    let whole = Whole::new(Arc::new(model.clone()), &Device::Cpu).unwrap();
+    let mut random = random::stream(6, "external", "keys");
+    for number in 0..3 {
+        let inputs = auditor.input(number).unwrap();
+        let proof = whole.prove_plainly(&inputs).unwrap();
+        let key = subject::key(&mut random);
+        foreign.judge_both("honest", &key, &inputs, &proof).unwrap();
+        let mut wrong = proof.clone();
+        let Some(TensorData::F32(values)) = wrong.transcript.first_mut().map(|t| &mut t.data)
+        else {
+            panic!("the transcript is of floats");
+        };
+        values[0] += 1.;
+        foreign.judge_both("edited", &key, &inputs, &wrong).unwrap();
+    }
+    let seen = foreign.finish();
+    assert_eq!((seen["honest"], seen["edited"]), ([3, 3, 0], [3, 0, 0]));
+    foreign.exported.write(folder.path()).unwrap();
+    model::check_folder(folder.path()).unwrap();
+    // Whoever loads the prover reads both files.
+    Model::load(folder.path().join("prover.onnx")).unwrap();
+    std::fs::write(folder.path().join("prover.onnx.data"), b"short").unwrap();
+    let damage = model::check_folder(folder.path()).unwrap_err().to_string();
+    assert!(damage.contains("prover.onnx.data"), "{damage}");
+    assert!(Model::load(folder.path().join("prover.onnx")).is_err());
 }

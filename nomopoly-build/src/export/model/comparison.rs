@@ -5,6 +5,7 @@ use nomopoly_runtime::onnx::pb::tensor_proto::DataType;
 use nomopoly_runtime::onnx::{DatumType, builder};
 use nomopoly_runtime::residual::{BOUNDED_TOLERANCE, UNTRAINED_TOLERANCE, is_bounded};
 
+use super::super::axis;
 use super::super::graph::{GraphBuilder, Value};
 
 /// Score and residual, `[1, 1]` each: 1 within the tolerance and 0 beyond, and the largest error in
@@ -50,11 +51,14 @@ pub(super) fn compare(
     (cast(graph, &within, DataType::Float), graph.op("Div", &[&error, &tolerance]))
 }
 
-/// Whether two tensors have one shape, a bool `[1, 1]`; their ranks are equal.
+/// Whether two tensors have one shape, a bool `[1, 1]`.
 pub(super) fn same_shape(graph: &mut GraphBuilder, a: &Value, b: &Value) -> Value {
+    // A shape of one number would be broadcast itself: the rank is a number of it too.
     let [a, b] = [a, b].map(|value| {
         let shape = graph.op("Shape", &[value]);
-        cast(graph, &shape, DataType::Float)
+        let rank = graph.op("Shape", &[&shape]);
+        let both = graph.op_with("Concat", &[&rank, &shape], vec![axis(0)]);
+        cast(graph, &both, DataType::Float)
     });
     let difference = graph.op("Sub", &[&a, &b]);
     let difference = graph.op("Abs", &[&difference]);
