@@ -71,6 +71,11 @@ impl Prepared {
         Ok(residual.reshape((output.dim(0)?, ()))?)
     }
 
+    /// Whether every rounding unit is a number: inputs near the end of f32 have none.
+    pub(crate) fn has_finite_units(&self) -> Result<bool> {
+        Ok(self.unit.max_all()?.to_scalar::<f32>()?.is_finite())
+    }
+
     /// Root of the sum over positions of the squared unit, over the norm of the output, for each
     /// sample: the `spread` of [`crate::certificate`].
     pub fn spread(&self, operation: &Operation, output: &Tensor) -> Result<Vec<f64>> {

@@ -11,7 +11,7 @@ and checks at several others:
 - an altered output, an altered transcript and the proof of another input are refused by both;
 - a claim of another batch than the input's is refused.
 
-Also with a baked key, with a key of the command, and exported for one shape. The exit code is 1 on a failure.
+Also with a baked key, with outputs that are scalars, with a key of the command, and exported for one shape. The exit code is 1 on a failure.
 """
 
 import json
@@ -88,6 +88,58 @@ def network(opset=17):
     return model
 
 
+def scalars(batch):
+    """Outputs without axes, which ONNX Runtime takes vectors for, and a regression head: one number each."""
+    random = np.random.default_rng(4)
+    constants = [
+        numpy_helper.from_array(random.standard_normal((64, 96)).astype(np.float32), "w"),
+        numpy_helper.from_array(random.standard_normal(96).astype(np.float32), "v"),
+        numpy_helper.from_array(np.array([-1], np.int64), "flat"),
+    ]
+    node = helper.make_node
+    nodes = [
+        node("MatMul", ["x", "w"], ["hidden"]),
+        node("Tanh", ["hidden"], ["active"]),
+        node("MatMul", ["active", "v"], ["each"]),
+        node("ReduceSum", ["active"], ["sum"], keepdims=0),
+        node("Reshape", ["each", "flat"], ["all"]),
+        node("ArgMax", ["all"], ["best"], axis=0, keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes, "scalars", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 64])],
+        [helper.make_tensor_value_info("each", TensorProto.FLOAT, [batch]),
+         helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
+         helper.make_tensor_value_info("best", TensorProto.INT64, [])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    return model
+
+
+def check_scalars(folder, must):
+    for name, batch in (("open", "batch"), ("fixed", 3)):
+        path = folder / f"scalars_{name}.onnx"
+        onnx.save(scalars(batch), path)
+        must("compile", str(path), "--preset", "fast", "--input", "x=3,64")
+        must("export", str(path), "--out", str(folder / f"scalars_{name}"))
+        model = Model(folder / f"scalars_{name}")
+        key, random = model.key(), np.random.default_rng(6)
+        for size in (3, 7) if name == "open" else (3,):
+            x = {"x": random.standard_normal((size, 64)).astype(np.float32)}
+            proof = run(model.files["prover"], x)
+            verdict = model.judge(proof, x, key)
+            require(verdict["nomopoly.verdict"], f"scalars, {name}, {size}: {verdict}")
+            for output in ("sum", "best"):
+                for claim in ([], [[]], [proof[output]] * 3, [proof[output] + 1], proof[output] + 1):
+                    claim = np.array(claim, proof[output].dtype)
+                    try:
+                        accepted = model.judge({**proof, output: claim}, x, key)["nomopoly.verdict"]
+                    except Exception:
+                        accepted = False
+                    require(not accepted, f"`{output}` of shape {claim.shape} is accepted")
+
+
 def main():
     command, folder = sys.argv[1], Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +176,7 @@ def main():
 
     def refused(image, proof, what):
         for key in keys:
-            verdict = model.judge(image, proof, key)
+            verdict = model.judge(proof, image, key)
             require(not verdict["nomopoly.verdict"], f"{what} is accepted: {verdict}")
         in_rust(image["image"], proof, 1, "REJECTED")
 
@@ -135,7 +187,7 @@ def main():
         for output, expected in zip(original.get_outputs(), original.run(None, image)):
             require(np.allclose(proof[output.name], expected, atol=1e-5), f"{output.name} differs")
         for key in keys:
-            verdict = model.judge(image, proof, key)
+            verdict = model.judge(proof, image, key)
             require(verdict["nomopoly.verdict"], f"an honest run at {shape} is refused: {verdict}")
         require(run(baked, {**image, **proof})["nomopoly.verdict"], "refused with the baked key")
         in_rust(image["image"], proof, 0, "ACCEPTED")
@@ -152,13 +204,13 @@ def main():
             one = run(model.files["prover"], {"image": image["image"][:1]})
             same = {"image": np.repeat(image["image"][:1], shape[0], axis=0)}
             try:
-                accepted = model.judge(same, one, keys[0])["nomopoly.verdict"]
+                accepted = model.judge(one, same, keys[0])["nomopoly.verdict"]
             except Exception:  # The runtime's own refusal names the node.
                 accepted = False
             require(not accepted, "a proof of one sample is accepted for several")
         if previous is not None:
             try:
-                accepted = model.judge(image, previous, keys[0])["nomopoly.verdict"]
+                accepted = model.judge(previous, image, keys[0])["nomopoly.verdict"]
             except Exception:
                 accepted = False
             require(not accepted, "a proof at another size is accepted")
@@ -167,7 +219,7 @@ def main():
     fixed = Model(folder / "fixed")
     image = {"image": random.standard_normal(SHAPES[0]).astype(np.float32)}
     proof = run(fixed.files["prover"], image)
-    require(fixed.judge(image, proof, fixed.key())["nomopoly.verdict"], "refused at fixed shapes")
+    require(fixed.judge(proof, image, fixed.key())["nomopoly.verdict"], "refused at fixed shapes")
     in_rust(image["image"], proof, 0, "ACCEPTED")
     # What our own nodes look like in other operator sets.
     for opset in OPSETS:
@@ -177,11 +229,12 @@ def main():
         model = Model(folder / "exported")
         image = {"image": random.standard_normal(SHAPES[1]).astype(np.float32)}
         proof, key = run(model.files["prover"], image), model.key()
-        require(model.judge(image, proof, key)["nomopoly.verdict"], f"operator set {opset}")
+        require(model.judge(proof, image, key)["nomopoly.verdict"], f"operator set {opset}")
         proof["conv4"].flat[7] += 1
-        require(not model.judge(image, proof, key)["nomopoly.verdict"], f"operator set {opset}")
+        require(not model.judge(proof, image, key)["nomopoly.verdict"], f"operator set {opset}")
         in_rust(image["image"], proof, 1, "REJECTED")
 
+    check_scalars(folder, must)
     sketched = sum(o["checked_by"] == "sketch" for o in model.interface["operations"])
     print(json.dumps({"shapes": len(SHAPES), "sketched": sketched,
                       "operations": len(model.interface["operations"])}))

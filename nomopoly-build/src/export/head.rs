@@ -7,17 +7,20 @@ use nomopoly_runtime::residual::{FEATURES, MEAN_SQUARE_FLOOR};
 
 use super::generator::concatenated;
 use super::graph::{GraphBuilder, Value};
+use super::sketch::Residual;
 
 /// Scores `[n, 1, 1]` of n operations, each by its own head, from output residuals of any shape and
 /// proof residuals `[n, 1, proof_dim]`; and the largest residual of each output, `[n, 1]`.
 pub(super) fn judge(
     graph: &mut GraphBuilder,
     heads: &[&Head],
-    output_residuals: &[Value],
+    output_residuals: &[Residual],
     proof_residuals: &Value,
 ) -> (Value, Value) {
-    let (mut largest, mut squares) = (vec![], vec![]);
-    for residual in output_residuals {
+    let (mut largest, mut squares, mut rounding) = (vec![], vec![], vec![]);
+    for Residual { residual, unit, .. } in output_residuals {
+        let unit = graph.flat(unit);
+        rounding.push(graph.reduce_along("ReduceMax", &unit, 1));
         let flat = graph.flat(residual);
         largest.push(graph.reduce_along("ReduceMax", &flat, 1));
         let square = graph.square(&flat);
@@ -28,6 +31,7 @@ pub(super) fn judge(
         let parts: Vec<&Value> = parts.iter().collect();
         graph.op_with("Concat", &parts, vec![super::axis(0)])
     };
+    let rounding = column(graph, &rounding);
     let largest = column(graph, &largest);
     let squares = column(graph, &squares);
     let proofs = graph.reshape(proof_residuals, &[n as i64, -1]);
@@ -55,8 +59,12 @@ pub(super) fn judge(
     let logit = graph.op("Neg", &[&worst]);
     let score = graph.op("Sigmoid", &[&logit]);
     // A maximum may skip NaN, a sum does not, of squares neither: what is not finite anywhere is a
-    // rejection.
+    // rejection, and so is a unit that is larger than any number.
     let total = graph.reduce_along("ReduceSum", &features, 2);
+    let rounding = graph.reshape(&rounding, &[n as i64, 1, 1]);
+    let total = graph.op("Add", &[&total, &rounding]);
+    let rounding = graph.reshape(&rounding, &[n as i64, 1, 1]);
+    let total = graph.op("Add", &[&total, &rounding]);
     (only_finite(graph, &total, &score), largest)
 }
 

@@ -95,10 +95,18 @@ pub(super) fn without_sample_axis(weights: &Tensor) -> Result<Tensor> {
     Ok(if weights.rank() > 2 { weights.squeeze(0)? } else { weights.clone() })
 }
 
+/// Between a tensor and the same with an axis of 1 at its end: whatever its other extents are.
 fn reshape(graph: &mut GraphBuilder, value: &Value, from: &[usize], to: &[usize]) -> Value {
     if from == to {
         return value.clone();
     }
-    let to: Vec<i64> = to.iter().map(|&d| d as i64).collect();
-    graph.reshape(value, &to)
+    // 0 stands for the extent that is there.
+    let target = if to.split_last() == Some((&1, from)) {
+        [vec![0; from.len()], vec![1]].concat()
+    } else if from.split_last() == Some((&1, to)) {
+        vec![0; to.len()]
+    } else {
+        to.iter().map(|&d| d as i64).collect()
+    };
+    graph.reshape(value, &target)
 }

@@ -70,6 +70,8 @@ fn reshape(graph: &mut GraphBuilder, spec: &OperationSpec, input: &Value) -> Res
 pub(super) struct Slide {
     pub kernel: Vec<usize>,
     attributes: Vec<pb::AttributeProto>,
+    /// All attributes of a pooling node.
+    pub pooling: Vec<pb::AttributeProto>,
 }
 
 impl Slide {
@@ -79,6 +81,9 @@ impl Slide {
         Self {
             kernel: kernel(spec).unwrap_or_default(),
             attributes: window.map(|(name, value)| attribute(name, value)).collect(),
+            pooling: pool::attributes(spec)
+                .map(|all| all.iter().map(|(name, value)| attribute(name, value)).collect())
+                .unwrap_or_default(),
         }
     }
 
@@ -87,7 +92,11 @@ impl Slide {
         let window = node.attribute.iter().filter(|attribute| {
             attribute.name == "auto_pad" || WINDOW.contains(&attribute.name.as_str())
         });
-        Self { attributes: window.cloned().collect(), ..Self::of(spec) }
+        Self {
+            attributes: window.cloned().collect(),
+            pooling: node.attribute.clone(),
+            ..Self::of(spec)
+        }
     }
 
     /// Whether every position sees one pixel, its own.

@@ -18,6 +18,11 @@ use super::node::{int, ints};
 /// see `average_pool.rs` of the runtime.
 pub(super) fn attributes(spec: &OperationSpec) -> Result<BTreeMap<String, Attribute>> {
     let mut attributes = spec.attributes.clone();
+    // AveragePool has them since operator set 19 only.
+    if matches!(attributes.get("dilations"), Some(Attribute::Ints(all)) if all.iter().all(|d| *d == 1))
+    {
+        attributes.remove("dilations");
+    }
     if int(spec, "ceil_mode")? == 0 {
         return Ok(attributes);
     }

@@ -10,7 +10,7 @@ use nomopoly_runtime::operations::{Linear, Operation};
 use super::graph::{GraphBuilder, Value};
 use super::matrix::Product;
 use super::node::{self, Slide};
-use super::sketch;
+use super::sketch::{self, Residual};
 
 /// `|y - f(x)| / unit` for every element, from `expected`, which is f(x).
 ///
@@ -23,23 +23,25 @@ pub(super) fn residual(
     inputs: &[Value],
     expected: &Value,
     y: &Value,
-) -> Result<Value> {
+) -> Result<Residual> {
     let unit = match operation.linear() {
         Some(linear) if linear.is_channels_first() => {
             convolution_unit(graph, operation, linear, slide, &inputs[0])?
         }
         Some(linear) => product_unit(graph, operation, linear, &inputs[0])?,
-        None => unit(graph, operation, inputs, expected)?,
+        None => unit(graph, operation, slide, inputs, expected)?,
     };
     let difference = graph.op("Sub", &[y, expected]);
     let difference = graph.op("Abs", &[&difference]);
-    Ok(graph.op("Div", &[&difference, &unit]))
+    let residual = graph.op("Div", &[&difference, &unit]);
+    Ok(Residual { residual, unit, same_shapes: vec![(y.clone(), expected.clone())] })
 }
 
 /// Units of the kinds that are not linear.
 fn unit(
     graph: &mut GraphBuilder,
     operation: &Operation,
+    slide: &Slide,
     inputs: &[Value],
     expected: &Value,
 ) -> Result<Value> {
@@ -59,7 +61,7 @@ fn unit(
         OperationKind::AveragePool => {
             let taps = node::kernel(spec)?.iter().product::<usize>() as f64;
             let magnitudes = graph.op("Abs", &[&inputs[0]]);
-            let mean = node::same_kind(graph, spec, &[&magnitudes])?;
+            let mean = graph.op_with("AveragePool", &[&magnitudes], slide.pooling.clone());
             graph.affine(&mean, EPSILON * taps.powf(0.25), least)
         }
         OperationKind::BatchNormalization => {
@@ -148,7 +150,7 @@ fn product_unit(
 
 fn element_unit(graph: &mut GraphBuilder, linear: &dyn Linear, products: &Value) -> Value {
     let growth = (linear.reduction() as f64).powf(0.25);
-    graph.affine(products, EPSILON * growth, sketch::floor(linear))
+    graph.affine(products, growth, sketch::floor(linear))
 }
 
 fn with_bias(graph: &mut GraphBuilder, unit: Value, bias: Option<&Tensor>) -> Result<Value> {

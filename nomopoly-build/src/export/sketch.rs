@@ -71,8 +71,17 @@ pub(super) fn turned(kernels: &Tensor) -> Result<Tensor> {
     Ok(kernels.contiguous()?.index_select(&order, axis)?)
 }
 
-/// `|y·r - (f·r)(x)| / σ` for every sketch and position; and `y·r` and `(f·r)(x)`, which must be of one
-/// shape.
+/// What a head judges of an output.
+pub(super) struct Residual {
+    /// In rounding units, of any shape.
+    pub residual: Value,
+    /// The units: a claim of which one is infinite is refused.
+    pub unit: Value,
+    /// Tensors that must have one shape: another would be broadcast.
+    pub same_shapes: Vec<(Value, Value)>,
+}
+
+/// `|y·r - (f·r)(x)| / σ` for every sketch and position.
 ///
 /// # Errors
 /// When a tensor cannot be read from its device.
@@ -84,18 +93,27 @@ pub(super) fn residual(
     key: &Key<Value>,
     x: &Value,
     y: &Value,
-) -> Result<(Value, (Value, Value))> {
-    let (predicted, observed, unit) = if linear.is_channels_first() {
+) -> Result<Residual> {
+    let Parts { predicted, observed, unit, unbiased } = if linear.is_channels_first() {
         convolution(graph, operation, linear, slide, key, x, y)?
     } else {
         product(graph, operation, linear, key, x, y)?
     };
     let difference = graph.op("Sub", &[&observed, &predicted]);
     let difference = graph.op("Abs", &[&difference]);
-    Ok((graph.op("Div", &[&difference, &unit]), (observed, predicted)))
+    let residual = graph.op("Div", &[&difference, &unit]);
+    let mut same_shapes = vec![(observed, predicted)];
+    same_shapes.extend(unbiased);
+    Ok(Residual { residual, unit, same_shapes })
 }
 
-type Parts = (Value, Value, Value);
+struct Parts {
+    predicted: Value,
+    observed: Value,
+    unit: Value,
+    /// The output as rows and without its bias, where that is a matrix which it could be spread over.
+    unbiased: Option<(Value, Value)>,
+}
 
 fn convolution(
     graph: &mut GraphBuilder,
@@ -140,11 +158,11 @@ fn convolution(
         (patch_norms(graph, slide, x, Some(&scales), 1)?, 1.)
     };
     let unit = unit(graph, linear, &norms, factor, max_abs(operation.constants().get(1))?);
-    Ok((predicted, observed, unit))
+    Ok(Parts { predicted, observed, unit, unbiased: None })
 }
 
-/// Norms of the patches, each input channel weighted: `scales` `[R, C_in / groups, 1..]`, or ones,
-/// gives `[N, R, ...positions]` of √(Σ_c scales[c] Σ_taps x_c²). Pixels are summed over channels
+/// Norms of the patches times 2⁻²⁴, each input channel weighted: `scales` `[R, C_in / groups, 1..]`, or ones,
+/// gives `[N, R, ...positions]` of 2⁻²⁴ √(Σ_c scales[c] Σ_taps x_c²). Pixels are summed over channels
 /// before the window slides over them: the constants do not grow with the image.
 pub(super) fn patch_norms(
     graph: &mut GraphBuilder,
@@ -170,8 +188,8 @@ pub(super) fn patch_norms(
     })
 }
 
-/// The root of what `sums` makes of `x`, sums of squares: where those overflow or vanish, of `x`
-/// divided by its largest element.
+/// 2⁻²⁴ times the root of what `sums` makes of `x`, sums of squares: where those overflow or vanish, of
+/// `x` divided by its largest element. The factor comes first: the norm of numbers may be larger than any.
 fn norms(
     graph: &mut GraphBuilder,
     x: &Value,
@@ -179,19 +197,23 @@ fn norms(
 ) -> Result<Value> {
     let plain = sums(graph, x);
     let largest = graph.reduce_all("ReduceMax", &plain);
-    let (most, least) = (graph.scalar(1e30), graph.scalar(1e-24));
+    let (most, least) = (graph.scalar(1e30), graph.scalar(1e-12));
     let below = graph.op("Less", &[&largest, &most]);
     let above = graph.op("Greater", &[&largest, &least]);
     let in_range = graph.op("And", &[&below, &above]);
     let in_range = graph.reshape(&in_range, &[1]);
     graph.branch(
         &in_range,
-        |graph| Ok(graph.op("Sqrt", &[&plain])),
+        |graph| {
+            let norms = graph.op("Sqrt", &[&plain]);
+            Ok(graph.affine(&norms, EPSILON, 0.))
+        },
         |graph| {
             let scale = graph.scale_of(x);
             let scaled = graph.op("Div", &[x, &scale]);
             let sums = sums(graph, &scaled);
             let norms = graph.op("Sqrt", &[&sums]);
+            let scale = graph.affine(&scale, EPSILON, 0.);
             Ok(graph.op("Mul", &[&norms, &scale]))
         },
     )
@@ -209,9 +231,13 @@ fn product(
     let rows = product.rows_of_x(graph, x);
     let predicted = graph.op("MatMul", &[&rows, &key.weights]);
     let mut rows_of_y = product.rows_of_y(graph, y);
+    let mut unbiased = None;
     if let Some(bias) = &product.bias {
+        let matrix = bias.rank() > 1;
         let bias = graph.tensor("bias", bias)?;
-        rows_of_y = graph.op("Sub", &[&rows_of_y, &bias]);
+        let without = graph.op("Sub", &[&rows_of_y, &bias]);
+        let rows = std::mem::replace(&mut rows_of_y, without.clone());
+        unbiased = matrix.then_some((rows, without));
     }
     let observed = graph.op("MatMul", &[&rows_of_y, &key.vectors]);
 
@@ -226,16 +252,16 @@ fn product(
         (graph.op("Mul", &[&norms, &frobenius]), 1.)
     };
     let unit = unit(graph, linear, &norms, factor, max_abs(product.bias.as_ref())?);
-    Ok((predicted, observed, unit))
+    Ok(Parts { predicted, observed, unit, unbiased })
 }
 
-/// ‖x_row‖, `[.., rows, 1]`.
+/// 2⁻²⁴ ‖x_row‖, `[.., rows, 1]`.
 pub(super) fn row_norms(graph: &mut GraphBuilder, rows: &Value) -> Result<Value> {
     norms(graph, rows, |graph, rows| graph.reduce_along("ReduceSumSquare", rows, -1))
 }
 
-/// σ = 2⁻²⁴ (‖W‖_F ‖x_patch‖ K^¼ + √features max|b|), from `factor * norms`, the product of the two
-/// norms.
+/// σ = 2⁻²⁴ (‖W‖_F ‖x_patch‖ K^¼ + √features max|b|), from `factor * norms`, 2⁻²⁴ times the product of
+/// the two norms.
 fn unit(
     graph: &mut GraphBuilder,
     linear: &dyn Linear,
@@ -245,7 +271,7 @@ fn unit(
 ) -> Value {
     let k = linear.reduction() as f64;
     let bias = (linear.features() as f64).sqrt() * max_bias;
-    graph.affine(norms, factor * EPSILON * k.powf(0.25), EPSILON * bias + floor(linear))
+    graph.affine(norms, factor * k.powf(0.25), EPSILON * bias + floor(linear))
 }
 
 /// What keeps a unit above zero where the input is zero.

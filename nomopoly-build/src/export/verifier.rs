@@ -30,7 +30,7 @@ pub(super) fn export(compiled: &CompiledOperation) -> Result<Vec<u8>> {
             let residual = match (operation.linear(), verifier.contracted()) {
                 (Some(linear), Some(contracted)) => {
                     let key = Key::new(operation, linear, &slide, contracted)?.bake(&mut graph)?;
-                    sketch::residual(&mut graph, operation, linear, &slide, &key, &x[0], &y)?.0
+                    sketch::residual(&mut graph, operation, linear, &slide, &key, &x[0], &y)?
                 }
                 _ => {
                     let expected = node::apply(&mut graph, operation, &x)?;

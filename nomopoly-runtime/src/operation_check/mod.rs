@@ -248,6 +248,8 @@ impl OperationVerifier {
         let finite = (residual.sum(1)? + proof_residual.sum(1)?)?.to_vec1::<f32>()?;
         let rows = features(&residual, &proof_residual)?.to_vec2::<f32>()?;
         let spreads = prepared.spread(&self.compiled.operation, output)?;
+        // Nothing is far from anything in a unit that is larger than any number.
+        let measurable = prepared.has_finite_units()?;
         Ok(rows
             .into_iter()
             .zip(finite)
@@ -255,7 +257,8 @@ impl OperationVerifier {
             .map(|((row, finite), spread)| {
                 let features: FeatureVector = std::array::from_fn(|i| row[i]);
                 debug_assert_eq!(row.len(), FEATURES);
-                let score = if finite.is_finite() { head.score(&features) } else { 0. };
+                let sound = measurable && finite.is_finite();
+                let score = if sound { head.score(&features) } else { 0. };
                 Verdict {
                     score,
                     residual: Some(f64::from(features[0]).exp_m1()),
@@ -315,7 +318,7 @@ impl OperationVerifier {
             rms(squares, expected.len()),
         ];
         // A maximum skips NaN, a sum does not.
-        let finite = (sums.squares + squares).is_finite();
+        let finite = (sums.squares + squares + sums.unit_squares).is_finite();
         let fits = proof.len() == expected.len();
         let spread = (sums.unit_squares / output_squares).sqrt();
         Ok(Some(Verdict {

@@ -52,7 +52,7 @@ pub fn is_npz(path: &Path) -> bool {
 pub fn npz(path: &Path, tensors: &[NamedTensor]) -> Result<Vec<u8>, Failure> {
     npz_bytes(tensors).map_err(|reason| {
         let message = format!("cannot make `{}`: {reason}", path.display());
-        Failure::problem(message, "give a file that does not end in .npz")
+        Failure::problem(message, "NumPy has no such element type")
     })
 }
 

@@ -35,7 +35,7 @@ fn declared_input<'a>(model: &'a CompiledModel, name: &str) -> Option<&'a pb::Va
     graph.input.iter().find(|input| input.name == name)
 }
 
-/// The model's outputs as it declares them; some exporters leave the type out, which is filled in.
+/// The model's outputs as it declares them; some exporters leave type or rank out, which are filled in.
 pub(super) fn outputs(model: &CompiledModel, size: Size) -> Vec<pb::ValueInfoProto> {
     let declared = |name: &str| {
         let graph = model.graph().model().proto().graph.as_ref()?;
@@ -43,7 +43,7 @@ pub(super) fn outputs(model: &CompiledModel, size: Size) -> Vec<pb::ValueInfoPro
     };
     let outputs = model.graph().outputs().iter();
     let complete = outputs.map(|info| match declared(&info.name) {
-        Some(output) if output.r#type.is_some() && size == Size::Open => output.clone(),
+        Some(output) if extents(output).is_some() && size == Size::Open => output.clone(),
         _ => {
             let mut output = builder::value_info(&info.name, info.dtype, &info.shape);
             if let (Size::Open, Some(dims)) = (size, dims_mut(&mut output)) {
@@ -81,8 +81,7 @@ pub(super) fn transcript(compiled: &CompiledOperation, size: Size) -> pb::ValueI
     info
 }
 
-/// The same declaration of a tensor with another name, and of any shape of that rank where sizes are
-/// open.
+/// The same declaration of a tensor with another name.
 pub(super) fn renamed(info: &pb::ValueInfoProto, name: &str) -> pb::ValueInfoProto {
     pb::ValueInfoProto { name: name.to_owned(), ..info.clone() }
 }

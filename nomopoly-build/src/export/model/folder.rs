@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use nomopoly_runtime::onnx::pb;
-use nomopoly_runtime::onnx::pb::tensor_proto::DataLocation;
+use nomopoly_runtime::onnx::pb::tensor_proto::{DataLocation, DataType};
 use prost::Message as _;
 
 use super::{Exported, FileInfo, INTERFACE_SCHEMA, Interface};
@@ -47,6 +47,7 @@ pub(super) fn encode(
 ) -> Vec<(String, Vec<u8>)> {
     let mut beside = vec![];
     if let Some(graph) = &mut file.graph {
+        graph.initializer.iter_mut().for_each(as_bytes);
         let size: usize = graph.initializer.iter().map(|tensor| tensor.raw_data.len()).sum();
         if size > inline_limit {
             let location = format!("{name}.data");
@@ -62,6 +63,17 @@ pub(super) fn encode(
         files.push((format!("{name}.data"), beside));
     }
     files
+}
+
+/// Floats and int64 in fields of their own as bytes, which can lie elsewhere.
+fn as_bytes(tensor: &mut pb::TensorProto) {
+    if !tensor.float_data.is_empty() && tensor.data_type == DataType::Float as i32 {
+        let floats = std::mem::take(&mut tensor.float_data);
+        tensor.raw_data = floats.iter().flat_map(|value| value.to_le_bytes()).collect();
+    } else if !tensor.int64_data.is_empty() && tensor.data_type == DataType::Int64 as i32 {
+        let ints = std::mem::take(&mut tensor.int64_data);
+        tensor.raw_data = ints.iter().flat_map(|value| value.to_le_bytes()).collect();
+    }
 }
 
 fn move_out(tensor: &mut pb::TensorProto, location: &str, data: &mut Vec<u8>) {
@@ -145,6 +157,13 @@ pub fn check_folder(folder: &Path) -> Result<Interface, Damage> {
         }
     }
     let interface: Interface = serde_json::from_value(value).map_err(invalid)?;
+    if let Some(name) = ["prover.onnx", "verifier.onnx", "key.onnx"]
+        .into_iter()
+        .find(|name| !interface.files.contains_key(*name))
+    {
+        let reason = format!("it does not name {name}");
+        return Err(Damage::NotADescription { path, reason });
+    }
     for (name, expected) in &interface.files {
         if Path::new(name).components().count() != 1 || name.contains("..") {
             let reason = format!("`{name}` is not the name of a file beside it");

@@ -111,7 +111,7 @@ impl Interface {
             let info = model.graph().info(&declared.name)?;
             Ok(TensorInfo {
                 name: info.name,
-                dtype: typed_dtype(info.dtype).unwrap_or("unsupported").to_owned(),
+                dtype: typed_dtype(info.dtype).unwrap_or_default().to_owned(),
                 shape: declare::extents(declared),
             })
         };
@@ -157,16 +157,11 @@ impl Interface {
                 certified_deviation: None,
             },
         });
-        let mut rest = [0; 32];
-        rest.copy_from_slice(&subject.identity()[32..]);
+        let (digest, rest) = super::digests(model);
         Ok(Self {
             schema: INTERFACE_SCHEMA,
             artefact_schema: ARTEFACT_SCHEMA,
-            model: ModelInfo {
-                name: loaded.name().to_owned(),
-                digest: loaded.digest(),
-                operations: Digest::from_bytes(rest),
-            },
+            model: ModelInfo { name: loaded.name().to_owned(), digest, operations: rest },
             opset: loaded.opset(),
             options: subject
                 .proved

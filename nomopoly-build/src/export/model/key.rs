@@ -62,8 +62,11 @@ pub(super) fn parts(
     let mut parts = BTreeMap::new();
     for (compiled, linear) in sketched(subject) {
         let verifier = OperationVerifier::new((*compiled).clone(), key, &Device::Cpu)?;
-        let Some(contracted) = verifier.contracted() else { continue };
         let operation = &compiled.operation;
+        let contracted = verifier.contracted().ok_or_else(|| Error::Operation {
+            operation: operation.output().to_owned(),
+            reason: "cannot be exported: it is revealed, and nothing sketches it".into(),
+        })?;
         let slide = subject.slide(compiled);
         let Key { vectors, weights } = Key::new(operation, linear, &slide, contracted)?;
         parts.insert(vectors_name(operation.output()), vectors);

@@ -6,7 +6,7 @@
 //! - `key.onnx`: secret random numbers to the key's tensors, for clients without Rust;
 //! - `export.json`: what the files are, by name and SHA-256 ([`Interface`]).
 //!
-//! Every node is of the standard domain, in the model's own operator set, and none depends on the
+//! Every node of ours is of the standard domain, in the model's own operator set, and none depends on the
 //! shapes that the model was compiled at where the model leaves dimensions open.
 
 mod comparison;
@@ -22,8 +22,8 @@ use std::collections::BTreeSet;
 use nomopoly_runtime::artefact::Network;
 use nomopoly_runtime::exchange::{IDENTITY, PREFIX};
 use nomopoly_runtime::generator::Generator;
-use nomopoly_runtime::onnx::pb;
-use nomopoly_runtime::{CompiledModel, CompiledOperation, Error, VerifierKey};
+use nomopoly_runtime::onnx::{Digest, pb};
+use nomopoly_runtime::{CompiledModel, CompiledOperation, Error, VerifierKey, typed_dtype};
 
 pub use folder::{Damage, ExportError, check_folder};
 pub use interface::{FileInfo, INTERFACE_SCHEMA, Interface, ModelInfo, OperationInfo, TensorInfo};
@@ -99,6 +99,15 @@ pub fn export(model: &CompiledModel, options: &Options) -> Result<Exported, Erro
     Ok(Exported { interface, files })
 }
 
+/// What exported files name a model by: its own digest, and that of its compiled operations.
+pub fn digests(model: &CompiledModel) -> (Digest, Digest) {
+    let digest = model.graph().model().digest();
+    let identity = nomopoly_runtime::exchange::identity(&digest, model.proved());
+    let mut operations = [0; 32];
+    operations.copy_from_slice(&identity[32..]);
+    (digest, Digest::from_bytes(operations))
+}
+
 /// A model that is being exported.
 struct Subject<'a> {
     model: &'a CompiledModel,
@@ -136,6 +145,15 @@ impl<'a> Subject<'a> {
                 return Err(invalid(format!(
                     "its output `{}` is computed by no node",
                     output.name
+                )));
+            }
+        }
+        let named = model.graph().inputs().iter().chain(model.graph().outputs());
+        for info in named {
+            if typed_dtype(info.dtype).is_none() {
+                return Err(invalid(format!(
+                    "its input or output `{}` has elements of type {:?}, which proofs do not carry",
+                    info.name, info.dtype
                 )));
             }
         }
@@ -205,7 +223,6 @@ impl<'a> Subject<'a> {
         pb::ModelProto {
             ir_version: self.proto.ir_version.max(8),
             opset_import: self.proto.opset_import.clone(),
-            functions: self.proto.functions.clone(),
             ..graph.into_model(&name, &metadata)
         }
     }

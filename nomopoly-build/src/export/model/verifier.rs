@@ -67,13 +67,13 @@ pub(super) fn export(
         graph.declared_input(input);
     }
     let outputs = declare::outputs(model, subject.size);
-    for output in &outputs {
+    let revealed = |name: &str| model.transcript().any(|c| c.operation.output() == name);
+    // What is revealed is declared as that: its features have a known number.
+    for output in outputs.iter().filter(|output| !revealed(&output.name)) {
         graph.declared_input(output.clone());
     }
     for compiled in model.transcript() {
-        if !declare::is_output(model, compiled.operation.output()) {
-            graph.declared_input(declare::transcript(compiled, subject.size));
-        }
+        graph.declared_input(declare::transcript(compiled, subject.size));
     }
     for compiled in &subject.proved {
         let dim = compiled.artefact.generator.proof_dim();
@@ -91,11 +91,12 @@ pub(super) fn export(
     }
     for judged in judged(subject) {
         let Judged::Output(name, kind) = judged else { continue };
-        let dtype = model.graph().info(name)?.dtype;
+        let info = model.graph().info(name)?;
+        let (dtype, rank) = (info.dtype, info.shape.len());
         let width = envelope(subject) / DEFAULT_ENVELOPE;
         let (claimed, truth) = (Value::named(name), value(name));
         let (score, residual) = compare(&mut graph, dtype, kind, width, &claimed, &truth);
-        scores.push(match same_shape(subject, &mut graph, &claimed, &truth) {
+        scores.push(match same_shape(subject, &mut graph, rank, &claimed, &truth) {
             Some(same) => graph.op("Mul", &[&score, &same]),
             None => score,
         });
@@ -182,6 +183,9 @@ fn rename(nodes: &mut [pb::NodeProto], names: &HashMap<String, String>) {
         for attribute in &mut node.attribute {
             for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
                 rename(&mut inner.node, names);
+                // Names of its own that are the same move with those that it reads from around it.
+                inner.input.iter_mut().for_each(|input| to(&mut input.name));
+                inner.initializer.iter_mut().for_each(|tensor| to(&mut tensor.name));
                 inner.output.iter_mut().for_each(|output| to(&mut output.name));
             }
         }
@@ -207,10 +211,12 @@ impl Keys {
             let operation = compiled.operation.output();
             let [vectors, weights] = key::shapes(subject, compiled, linear)?;
             let mut part = |name: String, shape: &[usize]| -> Result<Value, Error> {
-                match baked.as_ref().map(|baked| baked.get(&name)) {
-                    Some(Some(tensor)) => graph.tensor("key", tensor),
-                    _ => Ok(graph.input(&name, shape)),
-                }
+                let Some(baked) = &baked else { return Ok(graph.input(&name, shape)) };
+                let tensor = baked.get(&name).ok_or_else(|| Error::Operation {
+                    operation: operation.to_owned(),
+                    reason: "cannot be exported: the key has nothing for it".into(),
+                })?;
+                graph.tensor("key", tensor)
             };
             let key = Key {
                 vectors: part(vectors_name(operation), &vectors)?,
@@ -236,26 +242,32 @@ fn operations(
     for compiled in &subject.proved {
         let operation = &compiled.operation;
         let name = operation.output();
-        let Network::Residual(head) = &compiled.artefact.network else { continue };
+        let unfit = |reason: &str| Error::Operation {
+            operation: name.to_owned(),
+            reason: format!("cannot be exported: {reason}"),
+        };
+        let Network::Residual(head) = &compiled.artefact.network else {
+            return Err(unfit("the baseline perceptron judges it"));
+        };
         heads.push(head);
         proofs.push(Value::named(&proof_name(name)));
         let claimed = Value::named(name);
         let x: Vec<Value> = operation.inputs().iter().map(|input| value(input)).collect();
         let slide = subject.slide(compiled);
-        let (residual, (observed, expected)) =
-            match (operation.linear(), keys.by_operation.get(name)) {
-                (Some(linear), Some(key)) => {
-                    sketch::residual(graph, operation, linear, &slide, key, &x[0], &claimed)?
-                }
-                _ => {
-                    let truth = value(name);
-                    let residual =
-                        replay::residual(graph, operation, &slide, &x, &truth, &claimed)?;
-                    (residual, (claimed, truth))
-                }
+        let residual = if compiled.in_transcript() {
+            let (Some(linear), Some(key)) = (operation.linear(), keys.by_operation.get(name))
+            else {
+                return Err(unfit("it is revealed, and nothing sketches it"));
             };
+            sketch::residual(graph, operation, linear, &slide, key, &x[0], &claimed)?
+        } else {
+            replay::residual(graph, operation, &slide, &x, &value(name), &claimed)?
+        };
+        let rank = operation.spec().output_shape.len();
+        for (a, b) in &residual.same_shapes {
+            shapes.extend(same_shape(subject, graph, rank, a, b));
+        }
         residuals.push(residual);
-        shapes.extend(same_shape(subject, graph, &observed, &expected));
     }
     let generators = subject.generators();
     let proofs: Vec<&Value> = proofs.iter().collect();
@@ -266,16 +278,23 @@ fn operations(
     if shapes.is_empty() {
         return Ok((scores, largest));
     }
+    // Several may be of one operation: all must hold for any to be accepted.
     let shapes: Vec<&Value> = shapes.iter().collect();
     let shapes = graph.op_with("Concat", &shapes, vec![axis(0)]);
-    let shapes = graph.reshape(&shapes, &[-1, 1, 1]);
-    Ok((graph.op("Mul", &[&scores, &shapes]), largest))
+    let all = graph.reduce_all("ReduceMin", &shapes);
+    Ok((graph.op("Mul", &[&scores, &all]), largest))
 }
 
 /// 1 where two tensors that must agree have one shape, 0 where they would be broadcast, `[1, 1]`.
-/// `None` where declared shapes say so.
-fn same_shape(subject: &Subject, graph: &mut GraphBuilder, a: &Value, b: &Value) -> Option<Value> {
-    (subject.size == Size::Open).then(|| {
+/// `None` where declared shapes say so: those of scalars do not, ONNX Runtime takes vectors for them.
+fn same_shape(
+    subject: &Subject,
+    graph: &mut GraphBuilder,
+    rank: usize,
+    a: &Value,
+    b: &Value,
+) -> Option<Value> {
+    (subject.size == Size::Open || rank == 0).then(|| {
         let same = comparison::same_shape(graph, a, b);
         cast(graph, &same, DataType::Float)
     })
