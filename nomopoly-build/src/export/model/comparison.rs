@@ -67,6 +67,18 @@ pub(super) fn same_shape(graph: &mut GraphBuilder, a: &Value, b: &Value) -> Valu
     graph.op("Less", &[&difference, &half])
 }
 
+/// Whether a tensor has one element, a bool `[1, 1]`: counted, not looked up.
+pub(super) fn is_one(graph: &mut GraphBuilder, value: &Value) -> Value {
+    let value = cast(graph, value, DataType::Float);
+    let numbers = graph.op("Equal", &[&value, &value]);
+    let numbers = cast(graph, &numbers, DataType::Float);
+    let count = graph.reduce_all("ReduceSum", &numbers);
+    let excess = graph.affine(&count, 1., -1.);
+    let excess = graph.op("Abs", &[&excess]);
+    let half = graph.scalar(0.5);
+    graph.op("Less", &[&excess, &half])
+}
+
 /// Whether two byte strings are equal, a bool `[1, 1]`.
 pub(super) fn same_bytes(graph: &mut GraphBuilder, a: &Value, b: &Value) -> Value {
     let [a, b] = [a, b].map(|value| cast(graph, value, DataType::Float));

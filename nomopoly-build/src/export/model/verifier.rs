@@ -285,8 +285,9 @@ fn operations(
     Ok((graph.op("Mul", &[&scores, &all]), largest))
 }
 
-/// 1 where two tensors that must agree have one shape, 0 where they would be broadcast, `[1, 1]`.
-/// `None` where declared shapes say so: those of scalars do not, ONNX Runtime takes vectors for them.
+/// 1 where a claimed tensor and another have one shape, 0 where they would be broadcast, `[1, 1]`.
+/// `None` where declared shapes say so: those of scalars do not, ONNX Runtime takes vectors for them and
+/// then takes the shape that was declared for the one that is there.
 fn same_shape(
     subject: &Subject,
     graph: &mut GraphBuilder,
@@ -294,10 +295,12 @@ fn same_shape(
     a: &Value,
     b: &Value,
 ) -> Option<Value> {
-    (subject.size == Size::Open || rank == 0).then(|| {
-        let same = comparison::same_shape(graph, a, b);
-        cast(graph, &same, DataType::Float)
-    })
+    let same = match (rank, subject.size) {
+        (0, _) => comparison::is_one(graph, a),
+        (_, Size::Open) => comparison::same_shape(graph, a, b),
+        (_, Size::Fixed) => return None,
+    };
+    Some(cast(graph, &same, DataType::Float))
 }
 
 /// The widest envelope that an operation of the model was compiled with.
