@@ -113,7 +113,14 @@ fn files_that_changed_after_the_export_are_named() {
         (text.replace("\"schema\": 1", "\"schema\": 9"), "schema 9"),
         (text.replace("\"schema\": 1", "\"schema\": \"1\""), "no number `schema`"),
         (text.replace("\"inputs\"", "\"outputs_\""), "inputs"),
-        (text.replace("\"key.onnx\"", "\"../demo.onnx\""), "not the name of a file"),
+        (text.replace("\"key.onnx\"", "\"other.onnx\""), "does not name key.onnx"),
+        (
+            text.replace(
+                "\"files\": {",
+                "\"files\": {\"../demo.onnx\": {\"sha256\": \"00\", \"bytes\": 1},",
+            ),
+            "not the name of a file",
+        ),
         (String::new(), "not a description"),
     ] {
         bench.write("exported/export.json", edit.as_bytes());
