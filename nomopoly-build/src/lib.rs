@@ -43,6 +43,9 @@ mod scan;
 mod statistics;
 #[cfg(feature = "train")]
 mod training;
+#[cfg(feature = "train")]
+#[doc(hidden)]
+pub mod whole_file;
 
 pub use build_script::{
     Config, DEFAULT_BUDGET, Directives, Environment, Mode, Outcome, cache_folder, compile,

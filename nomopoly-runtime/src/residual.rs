@@ -2,7 +2,7 @@
 //! away, in rounding units. The head judges residuals, never raw tensors.
 
 use candle_core::Tensor;
-use nomopoly_manifest::Check;
+use nomopoly_manifest::{Check, DEFAULT_ENVELOPE};
 
 use crate::Result;
 use crate::generator::Generator;
@@ -145,6 +145,12 @@ const MOVED_ELEMENT: u64 = 192;
 /// Tolerance for outputs of nodes without an artefact, which are recomputed: an element may differ
 /// by this many units of 2⁻²⁰ of the largest recomputed element.
 pub const UNTRAINED_TOLERANCE: f64 = 8. * 16. * EPSILON;
+
+/// How much that tolerance is widened: as the widest envelope that an operation of the model was
+/// compiled with, in envelopes of the default.
+pub fn tolerance_width(envelopes: impl Iterator<Item = f64>) -> f64 {
+    envelopes.fold(DEFAULT_ENVELOPE, f64::max) / DEFAULT_ENVELOPE
+}
 
 /// The least tolerance for such outputs of activations between -1 and 1: runtimes approximate them
 /// within some roundings of 1, however small the numbers are that come out.

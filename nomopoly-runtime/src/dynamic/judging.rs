@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 
 use candle_core::{Device, Tensor};
-use nomopoly_manifest::DEFAULT_ENVELOPE;
 use tract_onnx::prelude::Tensor as TractTensor;
 
 use crate::artefact::Network;
 use crate::operation_check::{OperationVerifier, Verdict};
 use crate::report::{CheckedBy, OperationReport};
-use crate::residual::{BOUNDED_TOLERANCE, UNTRAINED_TOLERANCE, is_bounded};
+use crate::residual::{BOUNDED_TOLERANCE, UNTRAINED_TOLERANCE, is_bounded, tolerance_width};
 use crate::tensor::{NamedTensor, TensorData, f32_values, to_sample};
 use crate::{Error, Result};
 
@@ -97,11 +96,9 @@ pub(crate) fn recomputed(name: &str, kind: &str, refused: Option<String>) -> Ope
     }
 }
 
-/// How much the tolerance for recomputed outputs is widened: as the widest envelope that an
-/// operation of the model was compiled with, in envelopes of the default.
+/// [`tolerance_width`] of a model whose operations are verified like this.
 pub(crate) fn width<'a>(operations: impl Iterator<Item = &'a OperationVerifier>) -> f64 {
-    let envelopes = operations.map(|verifier| verifier.compiled().artefact.header.options.envelope);
-    envelopes.fold(DEFAULT_ENVELOPE, f64::max) / DEFAULT_ENVELOPE
+    tolerance_width(operations.map(|own| own.compiled().artefact.header.options.envelope))
 }
 
 /// Compares a claimed output with the recomputed one: exactly for integers and for what the

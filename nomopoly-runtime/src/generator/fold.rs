@@ -58,30 +58,29 @@ pub fn lattice(rank: usize) -> Vec<usize> {
     indices
 }
 
+/// [`Fold::indices`] of a shape.
+fn indices(shape: &[usize]) -> Vec<usize> {
+    let (rank, limits) = (shape.len(), limits(shape.len()));
+    let at = |(n, i): (usize, usize)| i * shape[n % rank] / limits[n % rank];
+    lattice(rank).into_iter().enumerate().map(at).collect()
+}
+
 impl Fold {
     pub(super) fn new(shape: &[usize], seed: [u8; 32], device: &Device) -> Result<Self> {
-        let mut fold = Self {
-            len: shape.iter().product(),
-            shape: shape.to_vec(),
-            places: vec![],
-            signs: vec![],
-            places_on_device: Tensor::zeros(0, DType::U32, device)?,
-            signs_on_device: Tensor::zeros((1, 0), DType::F32, device)?,
-        };
-        let rank = shape.len();
         let flat = |place: &[usize]| place.iter().zip(shape).fold(0, |flat, (i, e)| flat * e + i);
-        fold.places = match rank {
+        let places: Vec<usize> = match shape.len() {
             0 => vec![0],
-            _ => fold.indices().chunks_exact(rank).map(flat).collect(),
+            rank => indices(shape).chunks_exact(rank).map(flat).collect(),
         };
         let mut random = ChaCha20Rng::from_seed(seed);
         let sign = |_| if random.next_u32() >> 31 == 0 { 1. } else { -1. };
-        fold.signs = (0..LOOKS).map(sign).collect();
-        let looks = fold.looks();
-        fold.signs_on_device = Tensor::from_slice(&fold.signs[..looks], (1, looks), device)?;
-        let places: Vec<u32> = fold.places.iter().map(|place| *place as u32).collect();
-        fold.places_on_device = Tensor::from_vec(places, looks, device)?;
-        Ok(fold)
+        let signs: Vec<f32> = (0..LOOKS).map(sign).collect();
+        let looks = places.len();
+        let signs_on_device = Tensor::from_slice(&signs[..looks], (1, looks), device)?;
+        let on_device: Vec<u32> = places.iter().map(|place| *place as u32).collect();
+        let places_on_device = Tensor::from_vec(on_device, looks, device)?;
+        let (len, shape) = (shape.iter().product(), shape.to_vec());
+        Ok(Self { len, shape, places, signs, places_on_device, signs_on_device })
     }
 
     /// Number of axes of the tensor.
@@ -91,9 +90,7 @@ impl Fold {
 
     /// Indices along each axis of the elements that are looked at, one element after the other.
     pub fn indices(&self) -> Vec<usize> {
-        let (rank, limits) = (self.rank(), limits(self.rank()));
-        let at = |(n, i): (usize, usize)| i * self.shape[n % rank] / limits[n % rank];
-        lattice(rank).into_iter().enumerate().map(at).collect()
+        indices(&self.shape)
     }
 
     /// Signs of the elements that are looked at, [`LOOKS`] of them.

@@ -1,6 +1,5 @@
 //! `prove`: run a compiled model once and write the proof.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,6 +7,7 @@ use std::time::Instant;
 use nomopoly_build::load_compiled;
 use nomopoly_build::runtime::dynamic::Prover;
 use nomopoly_build::runtime::exchange;
+use nomopoly_build::whole_file::{self, Readers};
 use serde_json::json;
 
 use crate::arguments::ProveArguments;
@@ -54,38 +54,22 @@ pub fn run(arguments: &ProveArguments, context: &Context) -> Result<(), Failure>
     )
 }
 
-/// Writes a file beside its place and renames it: nobody reads half of it. It is readable as any new
-/// file is; a temporary file alone is for its owner only.
+/// Writes a file whole or not at all.
 pub fn write_whole(path: &Path, contents: &[u8]) -> Result<(), Failure> {
-    write(path, contents, 0o666)
+    write(path, contents, Readers::Everyone)
 }
 
 /// As [`write_whole`], a file for its owner only.
 pub fn write_secret(path: &Path, contents: &[u8]) -> Result<(), Failure> {
-    write(path, contents, 0o600)
+    write(path, contents, Readers::Owner)
 }
 
-fn write(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
+fn write(path: &Path, contents: &[u8], readers: Readers) -> Result<(), Failure> {
     if path.is_dir() {
         return Err(Failure::problem(
             format!("cannot write `{}`: it is a folder", path.display()),
             "give the path of a file",
         ));
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(mode));
-    }
-    #[cfg(not(unix))]
-    let _ = mode;
-    let mut file = builder.tempfile_in(folder).map_err(Failure::io("write", path))?;
-    file.write_all(contents).map_err(Failure::io("write", path))?;
-    file.persist(path).map_err(|error| Failure::io("write", path)(error.error))?;
-    Ok(())
+    whole_file::write_whole(path, contents, readers).map_err(Failure::io("write", path))
 }

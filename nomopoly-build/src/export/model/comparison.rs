@@ -60,11 +60,7 @@ pub(super) fn same_shape(graph: &mut GraphBuilder, a: &Value, b: &Value) -> Valu
         let both = graph.op_with("Concat", &[&rank, &shape], vec![axis(0)]);
         cast(graph, &both, DataType::Float)
     });
-    let difference = graph.op("Sub", &[&a, &b]);
-    let difference = graph.op("Abs", &[&difference]);
-    let difference = graph.reduce_all("ReduceMax", &difference);
-    let half = graph.scalar(0.5);
-    graph.op("Less", &[&difference, &half])
+    same_integers(graph, &a, &b)
 }
 
 /// Whether a tensor has one element, a bool `[1, 1]`: counted, not looked up.
@@ -73,16 +69,19 @@ pub(super) fn is_one(graph: &mut GraphBuilder, value: &Value) -> Value {
     let numbers = graph.op("Equal", &[&value, &value]);
     let numbers = cast(graph, &numbers, DataType::Float);
     let count = graph.reduce_all("ReduceSum", &numbers);
-    let excess = graph.affine(&count, 1., -1.);
-    let excess = graph.op("Abs", &[&excess]);
-    let half = graph.scalar(0.5);
-    graph.op("Less", &[&excess, &half])
+    let one = graph.scalar(1.);
+    same_integers(graph, &count, &one)
 }
 
 /// Whether two byte strings are equal, a bool `[1, 1]`.
 pub(super) fn same_bytes(graph: &mut GraphBuilder, a: &Value, b: &Value) -> Value {
     let [a, b] = [a, b].map(|value| cast(graph, value, DataType::Float));
-    let difference = graph.op("Sub", &[&a, &b]);
+    same_integers(graph, &a, &b)
+}
+
+/// Whether integers that lie in floats are equal, a bool `[1, 1]`.
+fn same_integers(graph: &mut GraphBuilder, a: &Value, b: &Value) -> Value {
+    let difference = graph.op("Sub", &[a, b]);
     let difference = graph.op("Abs", &[&difference]);
     let difference = graph.reduce_all("ReduceMax", &difference);
     let half = graph.scalar(0.5);

@@ -1,7 +1,7 @@
 //! Exported files on disk: weights beside a file that would be large, and what was written.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nomopoly_runtime::onnx::pb;
@@ -9,6 +9,7 @@ use nomopoly_runtime::onnx::pb::tensor_proto::{DataLocation, DataType};
 use prost::Message as _;
 
 use super::{Exported, FileInfo, INTERFACE_SCHEMA, Interface};
+use crate::whole_file::{Readers, write_whole};
 
 /// Name of the file that describes the others.
 const DESCRIPTION: &str = "export.json";
@@ -98,16 +99,20 @@ impl Exported {
     pub fn write(&self, folder: &Path) -> Result<(), ExportError> {
         fs::create_dir_all(folder)
             .map_err(|source| ExportError { path: folder.to_owned(), source })?;
+        let write = |name: &str, bytes: &[u8], readers: Readers| {
+            let path = folder.join(name);
+            write_whole(&path, bytes, readers).map_err(|source| ExportError { path, source })
+        };
         for (name, bytes) in &self.files {
             // What holds a key is for its owner only.
             let secret = self.interface.secret && name.starts_with("verifier.onnx");
-            write_whole(&folder.join(name), bytes, secret)?;
+            write(name, bytes, if secret { Readers::Owner } else { Readers::Everyone })?;
         }
         let mut description = serde_json::to_vec_pretty(&self.interface).map_err(|error| {
             ExportError { path: folder.join(DESCRIPTION), source: io::Error::other(error) }
         })?;
         description.push(b'\n');
-        write_whole(&folder.join(DESCRIPTION), &description, false)?;
+        write(DESCRIPTION, &description, Readers::Everyone)?;
         for name in ["prover", "verifier", "key"].map(|role| format!("{role}.onnx.data")) {
             let path = folder.join(&name);
             if !self.interface.files.contains_key(&name) && path.is_file() {
@@ -116,23 +121,6 @@ impl Exported {
         }
         Ok(())
     }
-}
-
-/// Writes a file beside its place and renames it: nobody reads half of it.
-fn write_whole(path: &Path, contents: &[u8], secret: bool) -> Result<(), ExportError> {
-    let error = |source| ExportError { path: path.to_owned(), source };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = if secret { 0o600 } else { 0o666 };
-        builder.permissions(fs::Permissions::from_mode(mode));
-    }
-    let mut file = builder.tempfile_in(folder).map_err(error)?;
-    file.write_all(contents).map_err(error)?;
-    file.persist(path).map_err(|failed| error(failed.error))?;
-    Ok(())
 }
 
 /// Checks that a folder holds what its `export.json` says, byte for byte. Whoever can change that too

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use nomopoly_runtime::exchange::IDENTITY_LEN;
-use nomopoly_runtime::onnx::{DatumType, builder, pb};
+use nomopoly_runtime::onnx::{builder, pb};
 use nomopoly_runtime::operations::Linear;
 use nomopoly_runtime::{
     CompiledModel, CompiledOperation, Error, NamedTensor, OperationVerifier, TensorData,
@@ -15,8 +15,8 @@ use super::super::graph::GraphBuilder;
 use super::super::matrix::without_sample_axis;
 use super::super::node;
 use super::super::sketch::{Key, turned, with_kernel};
+use super::Subject;
 use super::interface::Interface;
-use super::{Subject, constant_name, identity_constant};
 
 /// Name of the identity among a key's tensors.
 pub const KEY_IDENTITY: &str = "nomopoly.key/identity";
@@ -122,10 +122,7 @@ pub(super) fn export(subject: &Subject, interface: &Interface) -> Result<pb::Mod
     for (compiled, linear) in sketched(subject) {
         contraction(subject, &mut graph, compiled, linear)?;
     }
-    let constant = identity_constant(&constant_name("constant"), &subject.identity());
-    let constant = graph.constant(constant);
-    graph.copy_as(&constant, KEY_IDENTITY);
-    graph.declared_output(builder::value_info(KEY_IDENTITY, DatumType::U8, &[IDENTITY_LEN]));
+    subject.give_identity(&mut graph, KEY_IDENTITY);
     Ok(subject.finish("key", interface, false, graph))
 }
 

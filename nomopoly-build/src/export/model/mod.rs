@@ -20,9 +20,9 @@ mod verifier;
 use std::collections::BTreeSet;
 
 use nomopoly_runtime::artefact::Network;
-use nomopoly_runtime::exchange::{IDENTITY, PREFIX};
+use nomopoly_runtime::exchange::{IDENTITY, IDENTITY_LEN, PREFIX, identity};
 use nomopoly_runtime::generator::Generator;
-use nomopoly_runtime::onnx::{Digest, pb};
+use nomopoly_runtime::onnx::{DatumType, Digest, builder, pb};
 use nomopoly_runtime::{CompiledModel, CompiledOperation, Error, VerifierKey, typed_dtype};
 
 pub use folder::{Damage, ExportError, check_folder};
@@ -102,7 +102,7 @@ pub fn export(model: &CompiledModel, options: &Options) -> Result<Exported, Erro
 /// What exported files name a model by: its own digest, and that of its compiled operations.
 pub fn digests(model: &CompiledModel) -> (Digest, Digest) {
     let digest = model.graph().model().digest();
-    let identity = nomopoly_runtime::exchange::identity(&digest, model.proved());
+    let identity = identity(&digest, model.proved());
     let mut operations = [0; 32];
     operations.copy_from_slice(&identity[32..]);
     (digest, Digest::from_bytes(operations))
@@ -203,9 +203,22 @@ impl<'a> Subject<'a> {
         GraphBuilder::new(self.model.graph().model().opset(), PREFIX)
     }
 
-    fn identity(&self) -> [u8; nomopoly_runtime::exchange::IDENTITY_LEN] {
-        let digest = self.model.graph().model().digest();
-        nomopoly_runtime::exchange::identity(&digest, self.proved.iter().copied())
+    fn identity(&self) -> [u8; IDENTITY_LEN] {
+        identity(&self.model.graph().model().digest(), self.proved.iter().copied())
+    }
+
+    /// The identity as a constant of a graph.
+    fn identity_in(&self, graph: &mut GraphBuilder) -> Value {
+        let (name, dtype) = (format!("{IDENTITY}.constant"), pb::tensor_proto::DataType::Uint8);
+        let bytes = self.identity().to_vec();
+        graph.constant(builder::raw_tensor(&name, &[IDENTITY_LEN], dtype, bytes))
+    }
+
+    /// Makes the identity an output of a graph.
+    fn give_identity(&self, graph: &mut GraphBuilder, name: &str) {
+        let constant = self.identity_in(graph);
+        graph.copy_as(&constant, name);
+        graph.declared_output(builder::value_info(name, DatumType::U8, &[IDENTITY_LEN]));
     }
 
     /// A graph's parts as a file: the model's operator sets, and what the file is.
@@ -226,15 +239,4 @@ impl<'a> Subject<'a> {
             ..graph.into_model(&name, &metadata)
         }
     }
-}
-
-/// A constant with the identity's bytes.
-fn identity_constant(name: &str, identity: &[u8]) -> pb::TensorProto {
-    let dtype = pb::tensor_proto::DataType::Uint8;
-    nomopoly_runtime::onnx::builder::raw_tensor(name, &[identity.len()], dtype, identity.to_vec())
-}
-
-/// Name of an identity that came with something else than a proof.
-fn constant_name(of: &str) -> String {
-    format!("{IDENTITY}.{of}")
 }

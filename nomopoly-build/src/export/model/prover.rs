@@ -2,11 +2,11 @@
 
 use nomopoly_runtime::Error;
 use nomopoly_runtime::exchange::{IDENTITY, proof_name};
-use nomopoly_runtime::onnx::{DatumType, builder, pb};
+use nomopoly_runtime::onnx::pb;
 
 use super::super::generator;
 use super::interface::Interface;
-use super::{Subject, constant_name, declare, identity_constant};
+use super::{Subject, declare};
 
 /// # Errors
 /// When a weight cannot be read from its device.
@@ -36,14 +36,7 @@ pub(super) fn export(subject: &Subject, interface: &Interface) -> Result<pb::Mod
         });
         graph.split_as(&all, &parts.collect::<Vec<_>>());
     }
-    let constant = identity_constant(&constant_name("constant"), &subject.identity());
-    let constant = graph.constant(constant);
-    graph.copy_as(&constant, IDENTITY);
-    graph.declared_output(builder::value_info(
-        IDENTITY,
-        DatumType::U8,
-        &[subject.identity().len()],
-    ));
+    subject.give_identity(&mut graph, IDENTITY);
     let file = subject.finish("prover", interface, false, graph);
     // What says how to read the model's own tensors stays.
     let value_info = original.value_info.clone();

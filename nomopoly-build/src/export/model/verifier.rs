@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use nomopoly_manifest::DEFAULT_ENVELOPE;
 use nomopoly_runtime::artefact::Network;
 use nomopoly_runtime::dynamic::cut_graph;
 use nomopoly_runtime::exchange::{IDENTITY, IDENTITY_LEN, proof_name};
 use nomopoly_runtime::onnx::pb::tensor_proto::DataType;
 use nomopoly_runtime::onnx::{DatumType, builder, pb};
+use nomopoly_runtime::residual::tolerance_width;
 use nomopoly_runtime::{CompiledOperation, Error, VerifierKey};
 
 use super::super::generator::Size;
@@ -18,10 +18,7 @@ use super::super::{axis, head, replay};
 use super::comparison::{self, cast, compare, same_bytes};
 use super::interface::Interface;
 use super::key::{self, KEY_IDENTITY, vectors_name, weights_name};
-use super::{
-    RESIDUALS, SAME_KEY, SAME_MODEL, SCORES, Subject, VERDICT, constant_name, declare,
-    identity_constant,
-};
+use super::{RESIDUALS, SAME_KEY, SAME_MODEL, SCORES, Subject, VERDICT, declare};
 
 /// Name of a model's output as the verifier computes it.
 pub(super) fn recomputed_name(output: &str) -> String {
@@ -89,11 +86,13 @@ pub(super) fn export(
         scores.push(of_operations);
         residuals.push(largest);
     }
-    for judged in judged(subject) {
-        let Judged::Output(name, kind) = judged else { continue };
+    let judged = judged(subject);
+    let envelopes = subject.proved.iter().map(|c| c.artefact.header.options.envelope);
+    let width = tolerance_width(envelopes);
+    for judged in &judged {
+        let Judged::Output(name, kind) = *judged else { continue };
         let info = model.graph().info(name)?;
         let (dtype, rank) = (info.dtype, info.shape.len());
-        let width = envelope(subject) / DEFAULT_ENVELOPE;
         let (claimed, truth) = (Value::named(name), value(name));
         let (score, residual) = compare(&mut graph, dtype, kind, width, &claimed, &truth);
         scores.push(match same_shape(subject, &mut graph, rank, &claimed, &truth) {
@@ -102,7 +101,7 @@ pub(super) fn export(
         });
         residuals.push(residual);
     }
-    let count = judged(subject).len();
+    let count = judged.len();
     let vector = |graph: &mut GraphBuilder, parts: &[Value]| {
         let flat: Vec<Value> = parts.iter().map(|part| graph.reshape(part, &[-1])).collect();
         graph.op_with("Concat", &flat.iter().collect::<Vec<_>>(), vec![axis(0)])
@@ -112,8 +111,7 @@ pub(super) fn export(
     let residuals = vector(&mut graph, &residuals);
     graph.output(&residuals, RESIDUALS, &[count]);
 
-    let constant = identity_constant(&constant_name("constant"), &subject.identity());
-    let constant = graph.constant(constant);
+    let constant = subject.identity_in(&mut graph);
     let same_model = same_bytes(&mut graph, &identity, &constant);
     let same_key = match &keys.identity {
         Some(identity) => same_bytes(&mut graph, identity, &constant),
@@ -301,10 +299,4 @@ fn same_shape(
         (_, Size::Fixed) => return None,
     };
     Some(cast(graph, &same, DataType::Float))
-}
-
-/// The widest envelope that an operation of the model was compiled with.
-fn envelope(subject: &Subject) -> f64 {
-    let envelopes = subject.proved.iter().map(|c| c.artefact.header.options.envelope);
-    envelopes.fold(DEFAULT_ENVELOPE, f64::max)
 }
