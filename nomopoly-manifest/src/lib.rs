@@ -28,4 +28,4 @@ pub use options::{Architecture, CompileOptions, DEFAULT_ENVELOPE, OptionError};
 
 /// Version of every artefact that the compiler writes. Part of each entry's id: a change of
 /// meaning or layout makes new entries instead of misreading old ones.
-pub const ARTEFACT_SCHEMA: u32 = 2;
+pub const ARTEFACT_SCHEMA: u32 = 3;

@@ -13,7 +13,7 @@ use candle_core::{Device, Tensor};
 use nomopoly_manifest::Defence;
 use nomopoly_runtime::dynamic::Verifier;
 use nomopoly_runtime::exchange::tensors;
-use nomopoly_runtime::onnx::{Model, Plan, builder, pb};
+use nomopoly_runtime::onnx::{Model, Plan};
 use nomopoly_runtime::{CompiledModel, NamedTensor, Proof, Report, TensorData, VerifierKey};
 use serde_json::json;
 
@@ -48,40 +48,20 @@ struct Foreign {
     seen: Mutex<BTreeMap<String, [usize; 3]>>,
 }
 
-/// The file with the branches for numbers of ordinary size in the place of the choices between two:
-/// tract takes one `If` in a graph. Files of single operations, which have one, are tested with it.
-fn without_choices(exported: &Exported) -> pb::ModelProto {
+fn verifier_of(exported: &Exported) -> Model {
     let file = |wanted: &str| exported.files().find(|(name, _)| *name == wanted);
     let beside: Vec<(&str, &[u8])> = file("verifier.onnx.data").into_iter().collect();
     let (name, bytes) = file("verifier.onnx").unwrap();
-    let mut proto = Model::from_parts(name, bytes, &beside).unwrap().proto().clone();
-    let graph = proto.graph.as_mut().unwrap();
-    let mut nodes = vec![];
-    for node in std::mem::take(&mut graph.node) {
-        if node.op_type != "If" {
-            nodes.push(node);
-            continue;
-        }
-        let mut branches = node.attribute.into_iter();
-        let branch = branches.find(|attribute| attribute.name == "then_branch").unwrap().g.unwrap();
-        nodes.extend(branch.node);
-        nodes.push(builder::node(
-            "Identity",
-            &[&branch.output[0].name],
-            &[&node.output[0]],
-            vec![],
-        ));
-    }
-    graph.node = nodes;
-    proto
+    Model::from_parts(name, bytes, &beside).unwrap()
 }
 
 impl Foreign {
     fn new(model: &CompiledModel, name: &str, options: &model::Options) -> Self {
         let exported = model::export(model, options).unwrap();
-        let file = without_choices(&exported);
-        let verifier = Plan::new("verifier.onnx", &file).unwrap();
-        let outputs = file.graph.unwrap().output.into_iter().map(|output| output.name).collect();
+        let file = verifier_of(&exported);
+        let verifier = Plan::new("verifier.onnx", file.proto()).unwrap();
+        let graph = file.proto().graph.as_ref().unwrap();
+        let outputs = graph.output.iter().map(|output| output.name.clone()).collect();
         let dump =
             std::env::var_os("NOMOPOLY_EXPORT_DUMP").map(|root| PathBuf::from(root).join(name));
         if let Some(folder) = &dump {

@@ -60,7 +60,7 @@ fn looked_at(graph: &mut GraphBuilder, fold: &Fold, tensor: &Value, size: Size) 
         _ if rank == 0 => return graph.reshape(tensor, &[1]),
         Size::Fixed => graph.int_table(rank, &wide(fold.indices())),
         Size::Open => {
-            let shape = graph.op("Shape", &[tensor]);
+            let shape = graph.shape(tensor);
             let lattice = graph.int_table(rank, &wide(lattice(rank)));
             let limits = graph.ints(&wide(limits(rank)));
             let scaled = graph.op("Mul", &[&lattice, &shape]);

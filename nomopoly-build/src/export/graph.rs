@@ -290,57 +290,21 @@ impl GraphBuilder {
         }
     }
 
-    /// `then` where a condition `[1]` holds, else `other`; only that one is computed. Both are floats.
-    ///
-    /// # Errors
-    /// Those of the two.
-    pub fn branch(
-        &mut self,
-        condition: &Value,
-        then: impl FnOnce(&mut Self) -> Result<Value>,
-        other: impl FnOnce(&mut Self) -> Result<Value>,
-    ) -> Result<Value> {
-        let then = self.inside(then)?;
-        let other = self.inside(other)?;
-        let attributes = vec![
-            builder::graph_attribute("then_branch", then),
-            builder::graph_attribute("else_branch", other),
-        ];
-        Ok(self.op_with("If", &[condition], attributes))
-    }
-
-    /// What `f` adds, as a graph of its own that reads the tensors around it.
-    fn inside(&mut self, f: impl FnOnce(&mut Self) -> Result<Value>) -> Result<pb::GraphProto> {
-        let around = std::mem::take(&mut self.nodes);
-        let value = f(self);
-        let nodes = std::mem::replace(&mut self.nodes, around);
-        let tensor = pb::type_proto::Tensor {
-            elem_type: pb::tensor_proto::DataType::Float as i32,
-            shape: None,
-        };
-        let output = pb::ValueInfoProto {
-            name: value?.0,
-            r#type: Some(pb::TypeProto {
-                value: Some(pb::type_proto::Value::TensorType(tensor)),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        Ok(builder::graph("branch", nodes, vec![], vec![], vec![output]))
+    /// The extents of a tensor, asked for once.
+    pub fn shape(&mut self, value: &Value) -> Value {
+        let name = format!("shape {value:?}");
+        if let Some(known) = self.known.get(&name) {
+            return known.clone();
+        }
+        let shape = self.op("Shape", &[value]);
+        self.known.insert(name, shape.clone());
+        shape
     }
 
     /// ReduceMax, ReduceMean or ReduceSum over all elements, `[1, 1]`.
     pub fn reduce_all(&mut self, op_type: &str, value: &Value) -> Value {
         let flat = self.flat(value);
         self.op_with(op_type, &[&flat], vec![builder::int_attribute("keepdims", 1)])
-    }
-
-    /// Largest absolute value, `[1, 1]`, never zero: squares of what is divided by it cannot
-    /// overflow.
-    pub fn scale_of(&mut self, value: &Value) -> Value {
-        let magnitudes = self.op("Abs", &[value]);
-        let largest = self.reduce_all("ReduceMax", &magnitudes);
-        self.affine(&largest, 1., f64::from(f32::MIN_POSITIVE))
     }
 
     /// The file; equal graphs give equal bytes.

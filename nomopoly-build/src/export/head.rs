@@ -7,38 +7,25 @@ use nomopoly_runtime::residual::{FEATURES, MEAN_SQUARE_FLOOR};
 
 use super::generator::concatenated;
 use super::graph::{GraphBuilder, Value};
-use super::sketch::Residual;
+use super::norms::Norms;
+use super::sketch::{LargestUnit, Residual};
 
-/// Scores `[n, 1, 1]` of n operations, each by its own head, from output residuals of any shape and
-/// proof residuals `[n, 1, proof_dim]`; and the largest residual of each output, `[n, 1]`.
+/// Scores `[n, 1, 1]` of n operations, each by its own head, from output residuals and proof residuals
+/// `[n, 1, proof_dim]`; and the largest residual of each output, `[n, 1]`.
 pub(super) fn judge(
     graph: &mut GraphBuilder,
     heads: &[&Head],
     output_residuals: &[Residual],
+    norms: &Norms,
     proof_residuals: &Value,
 ) -> (Value, Value) {
-    let (mut largest, mut squares, mut rounding) = (vec![], vec![], vec![]);
-    for Residual { residual, unit, .. } in output_residuals {
-        let unit = graph.flat(unit);
-        rounding.push(graph.reduce_along("ReduceMax", &unit, 1));
-        let flat = graph.flat(residual);
-        largest.push(graph.reduce_along("ReduceMax", &flat, 1));
-        let square = graph.square(&flat);
-        squares.push(graph.reduce_along("ReduceMean", &square, 1));
-    }
     let n = heads.len();
-    let column = |graph: &mut GraphBuilder, parts: &[Value]| {
-        let parts: Vec<&Value> = parts.iter().collect();
-        graph.op_with("Concat", &parts, vec![super::axis(0)])
-    };
-    let rounding = column(graph, &rounding);
-    let largest = column(graph, &largest);
-    let squares = column(graph, &squares);
+    let Measured { largest, means, rounding } = measure(graph, output_residuals, norms);
     let proofs = graph.reshape(proof_residuals, &[n as i64, -1]);
     let proof_largest = graph.reduce_along("ReduceMax", &proofs, 1);
     let proof_squares = graph.square(&proofs);
     let proof_squares = graph.reduce_along("ReduceMean", &proof_squares, 1);
-    let [rms, proof_rms] = [squares, proof_squares].map(|mean| {
+    let [rms, proof_rms] = [means, proof_squares].map(|mean| {
         let mean = graph.affine(&mean, 1., MEAN_SQUARE_FLOOR);
         graph.op("Sqrt", &[&mean])
     });
@@ -63,9 +50,85 @@ pub(super) fn judge(
     let total = graph.reduce_along("ReduceSum", &features, 2);
     let rounding = graph.reshape(&rounding, &[n as i64, 1, 1]);
     let total = graph.op("Add", &[&total, &rounding]);
-    let rounding = graph.reshape(&rounding, &[n as i64, 1, 1]);
-    let total = graph.op("Add", &[&total, &rounding]);
     (only_finite(graph, &total, &score), largest)
+}
+
+/// What is known of each output, `[n, 1]`.
+struct Measured {
+    /// The largest residual.
+    largest: Value,
+    /// The mean of their squares.
+    means: Value,
+    /// The largest unit.
+    rounding: Value,
+}
+
+/// Reduces every operation's residuals to numbers.
+///
+/// They come together in one node, and the nodes before it are in the order of the operations turned
+/// round: ONNX Runtime goes back from a node to what it needs, from the youngest first, so that it checks
+/// one operation after the other, each while its tensors are in the processor's caches.
+fn measure(graph: &mut GraphBuilder, residuals: &[Residual], norms: &Norms) -> Measured {
+    let n = residuals.len();
+    let mut of_norms = vec![None; norms.count()];
+    let (mut numbers, mut units) = (vec![], vec![]);
+    for Residual { residual, largest_unit, .. } in residuals.iter().rev() {
+        match largest_unit {
+            LargestUnit::OfNorms { place, .. } => {
+                of_norms[*place].get_or_insert_with(|| norms.largest(graph, *place));
+            }
+            LargestUnit::Of(unit) => {
+                let largest = graph.reduce_all("ReduceMax", unit);
+                units.push(graph.square(&largest));
+            }
+        }
+        // Squares alone: they have no sign.
+        let squares = graph.square(residual);
+        let squares = graph.flat(&squares);
+        numbers.push(graph.reduce_along("ReduceMean", &squares, 1));
+        numbers.push(graph.reduce_along("ReduceMax", &squares, 1));
+    }
+    // 2 n numbers, the largest and the mean of each operation in order, then units.
+    numbers.reverse();
+    units.reverse();
+    let mut known = 2 * n;
+    let (mut places, mut factors, mut summands) = (vec![], vec![], vec![]);
+    let mut place_of = vec![0; norms.count()];
+    for (place, largest) in of_norms.into_iter().enumerate() {
+        if let Some(largest) = largest {
+            numbers.push(largest);
+            place_of[place] = known;
+            known += 1;
+        }
+    }
+    for residual in residuals {
+        let (place, factor, summand) = match residual.largest_unit {
+            LargestUnit::OfNorms { place, factor, summand } => (place_of[place], factor, summand),
+            LargestUnit::Of(_) => {
+                known += 1;
+                (known - 1, 1., 0.)
+            }
+        };
+        places.push(place as i64);
+        factors.push(factor as f32);
+        summands.push(summand as f32);
+    }
+    numbers.extend(units);
+    let numbers: Vec<&Value> = numbers.iter().collect();
+    let numbers = graph.op_with("Concat", &numbers, vec![super::axis(0)]);
+    let mut take = |places: &[i64]| {
+        let places = graph.ints(places);
+        graph.op_with("Gather", &[&numbers, &places], vec![super::axis(0)])
+    };
+    let every_second = |first: i64| (0..n as i64).map(|i| 2 * i + first).collect::<Vec<_>>();
+    let (largest, means) = (take(&every_second(0)), take(&every_second(1)));
+    let rounding = take(&places);
+    let [largest, rounding] = [largest, rounding].map(|squares| graph.op("Sqrt", &[&squares]));
+    let factors = graph.floats("unit_factors", &[n, 1], &factors);
+    let summands = graph.floats("unit_summands", &[n, 1], &summands);
+    let rounding = graph.op("Mul", &[&rounding, &factors]);
+    let rounding = graph.op("Add", &[&rounding, &summands]);
+    Measured { largest, means, rounding }
 }
 
 /// The score `[1, 1]` of the baseline.

@@ -56,6 +56,11 @@ impl<'a> Product<'a> {
         Ok(Self { spec, x_shape, y_shape, weights, bias, transpose })
     }
 
+    /// Axes of the output as rows.
+    pub fn rank(&self) -> usize {
+        self.y_shape.len()
+    }
+
     /// The input as `[.., rows, K]`.
     pub fn rows_of_x(&self, graph: &mut GraphBuilder, x: &Value) -> Value {
         if self.transpose {

@@ -17,6 +17,7 @@ mod head;
 mod matrix;
 pub mod model;
 mod node;
+mod norms;
 mod pool;
 mod prover;
 mod replay;

@@ -169,6 +169,30 @@ impl Slide {
         Some([builder::ints_attribute("pads", &pads)].into_iter().chain(dilations).collect())
     }
 
+    /// What a window over each channel adds up, divided by the factor that comes with it.
+    pub fn sums(&self, graph: &mut GraphBuilder, x: &Value, channels: usize) -> (Value, f64) {
+        if self.is_pointwise() {
+            return (x.clone(), 1.);
+        }
+        let taps = self.kernel.iter().product::<usize>();
+        let find = |name: &str| self.attributes.iter().find(|attribute| attribute.name == name);
+        let dilated = find("dilations").is_some_and(|by| by.ints.iter().any(|by| *by != 1));
+        let explicit = find("auto_pad").is_none_or(|auto| auto.s == b"NOTSET");
+        if self.kernel.len() <= 2 && !dilated && explicit {
+            // A mean is the faster sum, of one channel in particular.
+            let kernel: Vec<i64> = self.kernel.iter().map(|extent| *extent as i64).collect();
+            let mut attributes = vec![
+                builder::ints_attribute("kernel_shape", &kernel),
+                builder::int_attribute("count_include_pad", 1),
+            ];
+            attributes.extend(["strides", "pads"].into_iter().filter_map(find).cloned());
+            return (graph.op_with("AveragePool", &[x], attributes), taps as f64);
+        }
+        let shape: Vec<usize> = [channels, 1].iter().chain(&self.kernel).copied().collect();
+        let ones = graph.floats("window", &shape, &vec![1.; shape.iter().product()]);
+        (self.conv(graph, &[x, &ones], channels), 1.)
+    }
+
     /// A convolution that slides like this, with weights `[C_out, C_in / groups, ...kernel]`.
     pub fn conv(&self, graph: &mut GraphBuilder, inputs: &[&Value], groups: usize) -> Value {
         let mut attributes = self.attributes.clone();

@@ -3,15 +3,19 @@
 
 use candle_core::Tensor;
 use nomopoly_runtime::Result;
-use nomopoly_runtime::operations::linear::{Contracted, EPSILON};
+use nomopoly_runtime::onnx::builder;
+use nomopoly_runtime::operations::linear::{Contracted, EPSILON, bias_unit};
 use nomopoly_runtime::operations::{Linear, Operation};
 
 use super::graph::{GraphBuilder, Value};
 use super::matrix::{Product, without_sample_axis};
 use super::node::{self, Slide};
+use super::norms::Norms;
 
 /// The secret of one operation, in the layout in which a graph uses it.
 pub(super) struct Key<T> {
+    /// k.
+    pub sketches: usize,
     /// Of a convolution `[k, C_out, 1..]`, of a product `[N, k]`.
     pub vectors: T,
     /// Of a convolution `[k, C_in, ...kernel]`, or `[C_in, k, ...kernel]` turned round where
@@ -29,11 +33,12 @@ impl Key<Tensor> {
         contracted: &Contracted,
     ) -> Result<Self> {
         let Contracted { vectors, weights } = contracted;
+        let (features, sketches) = vectors.dims2()?;
         if !linear.is_channels_first() {
-            return Ok(Self { vectors: vectors.clone(), weights: without_sample_axis(weights)? });
+            let weights = without_sample_axis(weights)?;
+            return Ok(Self { sketches, vectors: vectors.clone(), weights });
         }
         let kernel = node::kernel(operation.spec())?;
-        let (features, sketches) = vectors.dims2()?;
         let channels_in = operation.spec().input_shapes[0][1];
         let vectors = vectors.t()?.contiguous()?;
         let vectors =
@@ -45,7 +50,7 @@ impl Key<Tensor> {
                 turned.reshape(with_kernel(&[channels_in, sketches], &kernel))?
             }
         };
-        Ok(Self { vectors, weights })
+        Ok(Self { sketches, vectors, weights })
     }
 
     /// The two as constants of a graph.
@@ -54,6 +59,7 @@ impl Key<Tensor> {
     /// When a tensor cannot be read from its device.
     pub fn bake(&self, graph: &mut GraphBuilder) -> Result<Key<Value>> {
         Ok(Key {
+            sketches: self.sketches,
             vectors: graph.tensor("vectors", &self.vectors)?,
             weights: graph.tensor("contracted.weights", &self.weights)?,
         })
@@ -73,217 +79,199 @@ pub(super) fn turned(kernels: &Tensor) -> Result<Tensor> {
 
 /// What a head judges of an output.
 pub(super) struct Residual {
-    /// In rounding units, of any shape.
+    /// In rounding units, signed, of any shape.
     pub residual: Value,
-    /// The units: a claim of which one is infinite is refused.
-    pub unit: Value,
+    pub largest_unit: LargestUnit,
     /// Tensors that must have one shape: another would be broadcast.
-    pub same_shapes: Vec<(Value, Value)>,
+    pub same_shapes: Vec<SameShape>,
 }
 
-/// `|y·r - (f·r)(x)| / σ` for every sketch and position.
+/// Of an operation's units the largest: a claim of which it is infinite is refused.
+pub(super) enum LargestUnit {
+    /// `factor * norm + summand`, of the root of [`Norms::largest`] at a place.
+    OfNorms { place: usize, factor: f64, summand: f64 },
+    /// The largest element of this.
+    Of(Value),
+}
+
+/// Two tensors of as many axes, of which the extents of the first and `more` are those of the second.
+#[derive(Debug, Clone)]
+pub(super) struct SameShape {
+    pub first: Value,
+    pub more: Vec<i64>,
+    pub second: Value,
+}
+
+impl SameShape {
+    pub fn new(first: &Value, second: &Value, rank: usize) -> Self {
+        Self { first: first.clone(), more: vec![0; rank], second: second.clone() }
+    }
+}
+
+/// An operation that is checked by sketches.
+pub(super) struct Sketched<'a> {
+    pub operation: &'a Operation,
+    pub linear: &'a dyn Linear,
+    pub slide: &'a Slide,
+    pub key: &'a Key<Value>,
+}
+
+/// `((f·r)(x) - y·r) / σ` for every sketch and position.
+///
+/// The bias is contracted like the rest: taking it from the output first, as `Linear::observed` does,
+/// is a pass over the output here. Units have room for its rounding.
 ///
 /// # Errors
 /// When a tensor cannot be read from its device.
 pub(super) fn residual(
     graph: &mut GraphBuilder,
-    operation: &Operation,
-    linear: &dyn Linear,
-    slide: &Slide,
-    key: &Key<Value>,
+    norms: &mut Norms,
+    sketched: &Sketched,
     x: &Value,
     y: &Value,
 ) -> Result<Residual> {
-    let Parts { predicted, observed, unit, unbiased } = if linear.is_channels_first() {
-        convolution(graph, operation, linear, slide, key, x, y)?
+    if sketched.linear.is_channels_first() {
+        convolution(graph, norms, sketched, x, y)
     } else {
-        product(graph, operation, linear, key, x, y)?
-    };
-    let difference = graph.op("Sub", &[&observed, &predicted]);
-    let difference = graph.op("Abs", &[&difference]);
-    let residual = graph.op("Div", &[&difference, &unit]);
-    let mut same_shapes = vec![(observed, predicted)];
-    same_shapes.extend(unbiased);
-    Ok(Residual { residual, unit, same_shapes })
-}
-
-struct Parts {
-    predicted: Value,
-    observed: Value,
-    unit: Value,
-    /// The output as rows and without its bias, where that is a matrix which it could be spread over.
-    unbiased: Option<(Value, Value)>,
+        product(graph, norms, sketched, x, y)
+    }
 }
 
 fn convolution(
     graph: &mut GraphBuilder,
-    operation: &Operation,
-    linear: &dyn Linear,
-    slide: &Slide,
-    key: &Key<Value>,
+    norms: &mut Norms,
+    sketched: &Sketched,
     x: &Value,
     y: &Value,
-) -> Result<Parts> {
-    let spec = operation.spec();
-    let axes = slide.kernel.len();
-    let channels_in = spec.input_shapes[0][1];
-    let predicted = match slide.transposed() {
-        Some(attributes) => graph.op_with("ConvTranspose", &[x, &key.weights], attributes),
-        None => slide.conv(graph, &[x, &key.weights], 1),
-    };
-    // The bias is taken away before the contraction, as in `Linear::observed`.
-    let shape = with_kernel(&[1, linear.features()], &vec![1; axes]);
-    let y = match operation.constants().get(1) {
+) -> Result<Residual> {
+    let Sketched { operation, linear, slide, key } = *sketched;
+    let (spec, features) = (operation.spec(), linear.features());
+    let vectors = graph.reshape(&key.vectors, &[-1, features as i64]);
+    let bias = operation.constants().get(1);
+    let contracted = match bias {
         Some(bias) => {
-            let bias = graph.tensor_as("bias", bias, &shape)?;
-            graph.op("Sub", &[y, &bias])
+            let bias = graph.tensor("bias", bias)?;
+            Some(graph.op("MatMul", &[&vectors, &bias]))
         }
-        None => y.clone(),
+        None => None,
     };
-    // One by one: the contraction of the output's channels at every position.
-    let observed = graph.op("Conv", &[&y, &key.vectors]);
+    let inputs: Vec<&Value> = [x, &key.weights].into_iter().chain(&contracted).collect();
+    let predicted = match slide.transposed() {
+        Some(attributes) => graph.op_with("ConvTranspose", &inputs, attributes),
+        None => slide.conv(graph, &inputs, 1),
+    };
+    // One position after the other.
+    let flat = |graph: &mut GraphBuilder, tensor: &Value| graph.reshape(tensor, &[0, 0, -1]);
+    let flat_y = flat(graph, y);
+    let observed = graph.op("MatMul", &[&vectors, &flat_y]);
+    let flat_predicted = flat(graph, &predicted);
+    let difference = graph.op("Sub", &[&flat_predicted, &observed]);
 
     // Σ_c ‖w_c‖² over the output channels that read an input channel, by group.
     let groups = node::int(spec, "group")? as usize;
+    let channels_in = spec.input_shapes[0][1];
     let by_group = linear.weights().sqr()?.reshape((groups, ()))?.sum(1)?;
-    let (norms, factor) = if groups == 1 {
+    let (scales, factor) = if groups == 1 {
+        // Operations that read one tensor in one way share its norms.
         let frobenius = f64::from(by_group.sum_all()?.to_scalar::<f32>()?).sqrt();
-        // Operations that read one tensor in one way share this.
-        let name = format!("patches {x:?} {slide:?}");
-        (graph.once(&name, |graph| patch_norms(graph, slide, x, None, 1))?, frobenius)
+        (vec![1.; channels_in], frobenius)
     } else {
         let scales = by_group.reshape((groups, 1))?.repeat((1, channels_in / groups))?;
-        let shape = with_kernel(&[1, channels_in], &vec![1; axes]);
-        let scales = graph.tensor_as("channel_norms", &scales, &shape)?;
-        (patch_norms(graph, slide, x, Some(&scales), 1)?, 1.)
+        (scales.flatten_all()?.to_vec1::<f32>()?, 1.)
     };
-    let unit = unit(graph, linear, &norms, factor, max_abs(operation.constants().get(1))?);
-    Ok(Parts { predicted, observed, unit, unbiased: None })
-}
-
-/// Norms of the patches times 2⁻²⁴, each input channel weighted: `scales` `[R, C_in / groups, 1..]`, or ones,
-/// gives `[N, R, ...positions]` of 2⁻²⁴ √(Σ_c scales[c] Σ_taps x_c²). Pixels are summed over channels
-/// before the window slides over them: the constants do not grow with the image.
-pub(super) fn patch_norms(
-    graph: &mut GraphBuilder,
-    slide: &Slide,
-    x: &Value,
-    scales: Option<&Value>,
-    groups: usize,
-) -> Result<Value> {
-    let shape = with_kernel(&[groups, 1], &slide.kernel);
-    let ones = graph.floats("box", &shape, &vec![1.; shape.iter().product()]);
-    norms(graph, x, |graph, x| {
-        let by_pixel = match scales {
-            None => graph.reduce_along("ReduceSumSquare", x, 1),
-            Some(scales) => {
-                let squares = graph.square(x);
-                graph.op_with("Conv", &[&squares, scales], vec![node::group(groups)])
-            }
-        };
-        if slide.is_pointwise() {
-            return by_pixel;
-        }
-        slide.conv(graph, &[&by_pixel, &ones], groups)
+    let norm = norms.of_patches(graph, slide, x, &scales, 1);
+    let (factor, summand) = scale(linear, factor * norm.factor.sqrt(), bias)?;
+    let flat_norms = flat(graph, &norm.value);
+    let unit = graph.affine(&flat_norms, factor, summand);
+    let mut more = vec![0; spec.output_shape.len()];
+    more[1] = features as i64 - key.sketches as i64;
+    Ok(Residual {
+        residual: graph.op("Div", &[&difference, &unit]),
+        largest_unit: LargestUnit::OfNorms { place: norm.place, factor, summand },
+        same_shapes: vec![SameShape { first: predicted, more, second: y.clone() }],
     })
-}
-
-/// 2⁻²⁴ times the root of what `sums` makes of `x`, sums of squares: where those overflow or vanish, of
-/// `x` divided by its largest element. The factor comes first: the norm of numbers may be larger than any.
-fn norms(
-    graph: &mut GraphBuilder,
-    x: &Value,
-    sums: impl Fn(&mut GraphBuilder, &Value) -> Value,
-) -> Result<Value> {
-    let plain = sums(graph, x);
-    let largest = graph.reduce_all("ReduceMax", &plain);
-    let (most, least) = (graph.scalar(1e30), graph.scalar(1e-12));
-    let below = graph.op("Less", &[&largest, &most]);
-    let above = graph.op("Greater", &[&largest, &least]);
-    let in_range = graph.op("And", &[&below, &above]);
-    let in_range = graph.reshape(&in_range, &[1]);
-    graph.branch(
-        &in_range,
-        |graph| {
-            let norms = graph.op("Sqrt", &[&plain]);
-            Ok(graph.affine(&norms, EPSILON, 0.))
-        },
-        |graph| {
-            let scale = graph.scale_of(x);
-            let scaled = graph.op("Div", &[x, &scale]);
-            let sums = sums(graph, &scaled);
-            let norms = graph.op("Sqrt", &[&sums]);
-            let scale = graph.affine(&scale, EPSILON, 0.);
-            Ok(graph.op("Mul", &[&norms, &scale]))
-        },
-    )
 }
 
 fn product(
     graph: &mut GraphBuilder,
-    operation: &Operation,
-    linear: &dyn Linear,
-    key: &Key<Value>,
+    norms: &mut Norms,
+    sketched: &Sketched,
     x: &Value,
     y: &Value,
-) -> Result<Parts> {
+) -> Result<Residual> {
+    let Sketched { operation, linear, key, .. } = *sketched;
     let product = Product::new(operation, linear)?;
+    let bias = product.bias.as_ref();
+    let (columns, features) = (linear.reduction() as i64, linear.features());
     let rows = product.rows_of_x(graph, x);
-    let predicted = graph.op("MatMul", &[&rows, &key.weights]);
-    let mut rows_of_y = product.rows_of_y(graph, y);
-    let mut unbiased = None;
-    if let Some(bias) = &product.bias {
-        let matrix = bias.rank() > 1;
-        let bias = graph.tensor("bias", bias)?;
-        let without = graph.op("Sub", &[&rows_of_y, &bias]);
-        let rows = std::mem::replace(&mut rows_of_y, without.clone());
-        unbiased = matrix.then_some((rows, without));
+    let rows_of_y = product.rows_of_y(graph, y);
+    let rank = product.rank();
+    // A bias of one row is contracted; one of several is taken away first.
+    let row = bias.filter(|bias| bias.elem_count() == bias.dims().last().copied().unwrap_or(1));
+    if product.weights.rank() == 2 && row.is_some() == bias.is_some() {
+        let name = format!("rows {rows:?}");
+        let flat = graph.once(&name, |graph| Ok(graph.reshape(&rows, &[-1, columns])))?;
+        let mut inputs = vec![graph.reshape(&rows_of_y, &[-1, features as i64])];
+        inputs.push(key.vectors.clone());
+        if let Some(row) = row {
+            let row = row.flatten_all()?.broadcast_as(features)?.contiguous()?;
+            let row = graph.tensor_as("bias", &row, &[1, features])?;
+            inputs.push(graph.op("MatMul", &[&row, &key.vectors]));
+        }
+        let minus = || vec![builder::float_attribute("beta", -1.)];
+        let inputs: Vec<&Value> = inputs.iter().collect();
+        let observed = graph.op_with("Gemm", &inputs, minus());
+        let difference = graph.op_with("Gemm", &[&flat, &key.weights, &observed], minus());
+        let frobenius = f64::from(product.weights.sqr()?.sum_all()?.to_scalar::<f32>()?).sqrt();
+        let norm = norms.of_rows(graph, &flat);
+        let (factor, summand) = scale(linear, frobenius, bias)?;
+        let unit = graph.affine(&norm.value, factor, summand);
+        let mut more = vec![0; rank];
+        more[rank - 1] = features as i64 - columns;
+        return Ok(Residual {
+            residual: graph.op("Div", &[&difference, &unit]),
+            largest_unit: LargestUnit::OfNorms { place: norm.place, factor, summand },
+            same_shapes: vec![SameShape { first: rows, more, second: rows_of_y }],
+        });
     }
-    let observed = graph.op("MatMul", &[&rows_of_y, &key.vectors]);
+    let predicted = graph.op("MatMul", &[&rows, &key.weights]);
+    let mut unbiased = rows_of_y.clone();
+    if let Some(bias) = bias {
+        let bias = graph.tensor("bias", bias)?;
+        unbiased = graph.op("Sub", &[&rows_of_y, &bias]);
+    }
+    let observed = graph.op("MatMul", &[&unbiased, &key.vectors]);
+    let difference = graph.op("Sub", &[&predicted, &observed]);
 
     // ‖W‖_F of each batch index, `[.., 1, 1]`.
-    let rank = product.weights.rank();
-    let frobenius = product.weights.sqr()?.sum_keepdim(rank - 1)?.sum_keepdim(rank - 2)?.sqrt()?;
-    let norms = graph.once(&format!("rows {rows:?}"), |graph| row_norms(graph, &rows))?;
-    let (norms, factor) = if frobenius.elem_count() == 1 {
-        (norms, f64::from(frobenius.flatten_all()?.to_vec1::<f32>()?[0]))
-    } else {
-        let frobenius = graph.tensor("frobenius", &frobenius)?;
-        (graph.op("Mul", &[&norms, &frobenius]), 1.)
-    };
-    let unit = unit(graph, linear, &norms, factor, max_abs(product.bias.as_ref())?);
-    Ok(Parts { predicted, observed, unit, unbiased })
+    let axes = product.weights.rank();
+    let frobenius = product.weights.sqr()?.sum_keepdim(axes - 1)?.sum_keepdim(axes - 2)?.sqrt()?;
+    let frobenius = graph.tensor("frobenius", &frobenius)?;
+    let norm = norms.of_rows(graph, &rows);
+    let norms = graph.op("Mul", &[&norm.value, &frobenius]);
+    let (factor, summand) = scale(linear, 1., bias)?;
+    let unit = graph.affine(&norms, factor, summand);
+    Ok(Residual {
+        residual: graph.op("Div", &[&difference, &unit]),
+        largest_unit: LargestUnit::Of(unit),
+        same_shapes: vec![
+            SameShape::new(&predicted, &observed, rank),
+            SameShape::new(&unbiased, &rows_of_y, rank),
+        ],
+    })
 }
 
-/// 2⁻²⁴ ‖x_row‖, `[.., rows, 1]`.
-pub(super) fn row_norms(graph: &mut GraphBuilder, rows: &Value) -> Result<Value> {
-    norms(graph, rows, |graph, rows| graph.reduce_along("ReduceSumSquare", rows, -1))
-}
-
-/// σ = 2⁻²⁴ (‖W‖_F ‖x_patch‖ K^¼ + √features max|b|), from `factor * norms`, 2⁻²⁴ times the product of
-/// the two norms.
-fn unit(
-    graph: &mut GraphBuilder,
-    linear: &dyn Linear,
-    norms: &Value,
-    factor: f64,
-    max_bias: f64,
-) -> Value {
+/// Factor and summand that make units of norms:
+/// σ = 2⁻²⁴ (‖W‖_F ‖x_patch‖ K^¼ + √features (max|b| + ‖b‖₂ / √6)). `factor` is what the norms lack of ‖W‖_F.
+fn scale(linear: &dyn Linear, factor: f64, bias: Option<&Tensor>) -> Result<(f64, f64)> {
     let k = linear.reduction() as f64;
-    let bias = (linear.features() as f64).sqrt() * max_bias;
-    graph.affine(norms, factor * k.powf(0.25), EPSILON * bias + floor(linear))
+    let bias = bias_unit(bias, linear.features())?;
+    Ok((EPSILON * factor * k.powf(0.25), EPSILON * bias + floor(linear)))
 }
 
 /// What keeps a unit above zero where the input is zero.
 pub(super) fn floor(linear: &dyn Linear) -> f64 {
     f64::from(f32::MIN_POSITIVE) * (linear.reduction() as f64).sqrt()
-}
-
-fn max_abs(bias: Option<&Tensor>) -> Result<f64> {
-    Ok(match bias {
-        Some(bias) => f64::from(bias.abs()?.max_all()?.to_scalar::<f32>()?),
-        None => 0.,
-    })
 }
 
 pub(super) fn with_kernel(channels: &[usize], kernel: &[usize]) -> Vec<usize> {

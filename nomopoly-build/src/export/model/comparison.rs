@@ -7,6 +7,7 @@ use nomopoly_runtime::residual::{BOUNDED_TOLERANCE, UNTRAINED_TOLERANCE, is_boun
 
 use super::super::axis;
 use super::super::graph::{GraphBuilder, Value};
+use super::super::sketch::SameShape;
 
 /// Score and residual, `[1, 1]` each: 1 within the tolerance and 0 beyond, and the largest error in
 /// tolerances (for what is not a float: how many elements differ).
@@ -51,16 +52,19 @@ pub(super) fn compare(
     (cast(graph, &within, DataType::Float), graph.op("Div", &[&error, &tolerance]))
 }
 
-/// Whether two tensors have one shape, a bool `[1, 1]`.
-pub(super) fn same_shape(graph: &mut GraphBuilder, a: &Value, b: &Value) -> Value {
-    // A shape of one number would be broadcast itself: the rank is a number of it too.
-    let [a, b] = [a, b].map(|value| {
-        let shape = graph.op("Shape", &[value]);
-        let rank = graph.op("Shape", &[&shape]);
-        let both = graph.op_with("Concat", &[&rank, &shape], vec![axis(0)]);
-        cast(graph, &both, DataType::Float)
-    });
-    same_integers(graph, &a, &b)
+/// Whether all of these hold, a bool `[1, 1]`.
+pub(super) fn same_shapes(graph: &mut GraphBuilder, pairs: &[SameShape]) -> Value {
+    let side = |graph: &mut GraphBuilder, side: fn(&SameShape) -> &Value| {
+        let shapes: Vec<Value> = pairs.iter().map(|pair| graph.shape(side(pair))).collect();
+        let all = graph.op_with("Concat", &shapes.iter().collect::<Vec<_>>(), vec![axis(0)]);
+        cast(graph, &all, DataType::Float)
+    };
+    let (first, second) = (side(graph, |pair| &pair.first), side(graph, |pair| &pair.second));
+    let more: Vec<f32> =
+        pairs.iter().flat_map(|pair| &pair.more).map(|more| *more as f32).collect();
+    let more = graph.floats("more", &[more.len()], &more);
+    let first = graph.op("Add", &[&first, &more]);
+    same_integers(graph, &first, &second)
 }
 
 /// Whether a tensor has one element, a bool `[1, 1]`: counted, not looked up.

@@ -68,7 +68,7 @@ pub(super) fn parts(
             reason: "cannot be exported: it is revealed, and nothing sketches it".into(),
         })?;
         let slide = subject.slide(compiled);
-        let Key { vectors, weights } = Key::new(operation, linear, &slide, contracted)?;
+        let Key { vectors, weights, .. } = Key::new(operation, linear, &slide, contracted)?;
         parts.insert(vectors_name(operation.output()), vectors);
         parts.insert(weights_name(operation.output()), weights);
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use nomopoly_runtime::artefact::Network;
 use nomopoly_runtime::dynamic::cut_graph;
 use nomopoly_runtime::exchange::{IDENTITY, IDENTITY_LEN, proof_name};
+use nomopoly_runtime::head::Head;
 use nomopoly_runtime::onnx::pb::tensor_proto::DataType;
 use nomopoly_runtime::onnx::{DatumType, builder, pb};
 use nomopoly_runtime::residual::tolerance_width;
@@ -12,7 +13,8 @@ use nomopoly_runtime::{CompiledOperation, Error, VerifierKey};
 
 use super::super::generator::Size;
 use super::super::graph::{GraphBuilder, Value};
-use super::super::sketch::{self, Key};
+use super::super::norms::Norms;
+use super::super::sketch::{self, Key, Residual, SameShape, Sketched};
 use super::super::verifier::proof_residuals;
 use super::super::{axis, head, replay};
 use super::comparison::{self, cast, compare, same_bytes};
@@ -80,12 +82,10 @@ pub(super) fn export(
     let identity = graph.declared_input(byte_info(IDENTITY));
     let keys = Keys::new(subject, &mut graph, bake)?;
 
+    // What comes first in the file, ONNX Runtime computes last where it has a choice: operations are
+    // checked one by one, and only then what needs the whole graph.
+    let mut shapes = Shapes::new(subject.size);
     let (mut scores, mut residuals) = (vec![], vec![]);
-    if !subject.proved.is_empty() {
-        let (of_operations, largest) = operations(subject, &mut graph, &keys, &value)?;
-        scores.push(of_operations);
-        residuals.push(largest);
-    }
     let judged = judged(subject);
     let envelopes = subject.proved.iter().map(|c| c.artefact.header.options.envelope);
     let width = tolerance_width(envelopes);
@@ -95,18 +95,32 @@ pub(super) fn export(
         let (dtype, rank) = (info.dtype, info.shape.len());
         let (claimed, truth) = (Value::named(name), value(name));
         let (score, residual) = compare(&mut graph, dtype, kind, width, &claimed, &truth);
-        scores.push(match same_shape(subject, &mut graph, rank, &claimed, &truth) {
-            Some(same) => graph.op("Mul", &[&score, &same]),
-            None => score,
-        });
+        shapes.must_equal(rank == 0, &[SameShape::new(&truth, &claimed, rank)]);
+        scores.push(score);
         residuals.push(residual);
     }
+    let equal = if subject.proved.is_empty() {
+        shapes.equal(&mut graph)
+    } else {
+        let operations = Operations::new(subject, &mut graph, &keys, &value, &mut shapes)?;
+        let equal = shapes.equal(&mut graph);
+        let (of_operations, largest) = operations.judge(subject, &mut graph)?;
+        scores.insert(0, of_operations);
+        residuals.insert(0, largest);
+        equal
+    };
     let count = judged.len();
     let vector = |graph: &mut GraphBuilder, parts: &[Value]| {
-        let flat: Vec<Value> = parts.iter().map(|part| graph.reshape(part, &[-1])).collect();
+        let flat = parts.iter().rev().map(|part| graph.reshape(part, &[-1]));
+        let mut flat: Vec<Value> = flat.collect();
+        flat.reverse();
         graph.op_with("Concat", &flat.iter().collect::<Vec<_>>(), vec![axis(0)])
     };
-    let scores = vector(&mut graph, &scores);
+    let mut scores = vector(&mut graph, &scores);
+    if let Some(equal) = equal {
+        // Several may be of one operation, and what is wrong goes on to others: none is accepted.
+        scores = graph.op("Mul", &[&scores, &equal]);
+    }
     let scores = graph.output(&scores, SCORES, &[count]);
     let residuals = vector(&mut graph, &residuals);
     graph.output(&residuals, RESIDUALS, &[count]);
@@ -217,6 +231,7 @@ impl Keys {
                 graph.tensor("key", tensor)
             };
             let key = Key {
+                sketches: compiled.artefact.header.sketches as usize,
                 vectors: part(vectors_name(operation), &vectors)?,
                 weights: part(weights_name(operation), &weights)?,
             };
@@ -229,74 +244,102 @@ impl Keys {
     }
 }
 
-/// Scores and largest residuals of all operations that are proved, n elements each.
-fn operations(
-    subject: &Subject,
-    graph: &mut GraphBuilder,
-    keys: &Keys,
-    value: &impl Fn(&str) -> Value,
-) -> Result<(Value, Value), Error> {
-    let (mut residuals, mut heads, mut shapes, mut proofs) = (vec![], vec![], vec![], vec![]);
-    for compiled in &subject.proved {
-        let operation = &compiled.operation;
-        let name = operation.output();
-        let unfit = |reason: &str| Error::Operation {
-            operation: name.to_owned(),
-            reason: format!("cannot be exported: {reason}"),
-        };
-        let Network::Residual(head) = &compiled.artefact.network else {
-            return Err(unfit("the baseline perceptron judges it"));
-        };
-        heads.push(head);
-        proofs.push(Value::named(&proof_name(name)));
-        let claimed = Value::named(name);
-        let x: Vec<Value> = operation.inputs().iter().map(|input| value(input)).collect();
-        let slide = subject.slide(compiled);
-        let residual = if compiled.in_transcript() {
-            let (Some(linear), Some(key)) = (operation.linear(), keys.by_operation.get(name))
-            else {
-                return Err(unfit("it is revealed, and nothing sketches it"));
-            };
-            sketch::residual(graph, operation, linear, &slide, key, &x[0], &claimed)?
-        } else {
-            replay::residual(graph, operation, &slide, &x, &value(name), &claimed)?
-        };
-        let rank = operation.spec().output_shape.len();
-        for (a, b) in &residual.same_shapes {
-            shapes.extend(same_shape(subject, graph, rank, a, b));
-        }
-        residuals.push(residual);
-    }
-    let generators = subject.generators();
-    let proofs: Vec<&Value> = proofs.iter().collect();
-    let proofs = graph.op_with("Concat", &proofs, vec![axis(0)]);
-    let proofs = graph.reshape(&proofs, &[heads.len() as i64, 1, -1]);
-    let proof_residuals = proof_residuals(graph, &generators, &proofs, subject.size)?;
-    let (scores, largest) = head::judge(graph, &heads, &residuals, &proof_residuals);
-    if shapes.is_empty() {
-        return Ok((scores, largest));
-    }
-    // Several may be of one operation: all must hold for any to be accepted.
-    let shapes: Vec<&Value> = shapes.iter().collect();
-    let shapes = graph.op_with("Concat", &shapes, vec![axis(0)]);
-    let all = graph.reduce_all("ReduceMin", &shapes);
-    Ok((graph.op("Mul", &[&scores, &all]), largest))
+/// The operations that are proved, measured but not judged.
+struct Operations<'a> {
+    heads: Vec<&'a Head>,
+    residuals: Vec<Residual>,
+    norms: Norms,
 }
 
-/// 1 where a claimed tensor and another have one shape, 0 where they would be broadcast, `[1, 1]`.
-/// `None` where declared shapes say so: those of scalars do not, ONNX Runtime takes vectors for them and
-/// then takes the shape that was declared for the one that is there.
-fn same_shape(
-    subject: &Subject,
-    graph: &mut GraphBuilder,
-    rank: usize,
-    a: &Value,
-    b: &Value,
-) -> Option<Value> {
-    let same = match (rank, subject.size) {
-        (0, _) => comparison::is_one(graph, a),
-        (_, Size::Open) => comparison::same_shape(graph, a, b),
-        (_, Size::Fixed) => return None,
-    };
-    Some(cast(graph, &same, DataType::Float))
+impl<'a> Operations<'a> {
+    fn new(
+        subject: &Subject<'a>,
+        graph: &mut GraphBuilder,
+        keys: &Keys,
+        value: &impl Fn(&str) -> Value,
+        shapes: &mut Shapes,
+    ) -> Result<Self, Error> {
+        let (mut heads, mut residuals, mut norms) = (vec![], vec![], Norms::default());
+        for compiled in &subject.proved {
+            let operation = &compiled.operation;
+            let name = operation.output();
+            let unfit = |reason: &str| Error::Operation {
+                operation: name.to_owned(),
+                reason: format!("cannot be exported: {reason}"),
+            };
+            let Network::Residual(head) = &compiled.artefact.network else {
+                return Err(unfit("the baseline perceptron judges it"));
+            };
+            heads.push(head);
+            let claimed = Value::named(name);
+            let x: Vec<Value> = operation.inputs().iter().map(|input| value(input)).collect();
+            let slide = &subject.slide(compiled);
+            let residual = if compiled.in_transcript() {
+                let (Some(linear), Some(key)) = (operation.linear(), keys.by_operation.get(name))
+                else {
+                    return Err(unfit("it is revealed, and nothing sketches it"));
+                };
+                let sketched = Sketched { operation, linear, slide, key };
+                sketch::residual(graph, &mut norms, &sketched, &x[0], &claimed)?
+            } else {
+                let truth = value(name);
+                replay::residual(graph, &mut norms, operation, slide, &x, &truth, &claimed)?
+            };
+            let scalar = operation.spec().output_shape.is_empty();
+            shapes.must_equal(scalar, &residual.same_shapes);
+            residuals.push(residual);
+        }
+        Ok(Self { heads, residuals, norms })
+    }
+
+    /// Scores and largest residuals, n elements each.
+    fn judge(&self, subject: &Subject, graph: &mut GraphBuilder) -> Result<(Value, Value), Error> {
+        let proofs: Vec<Value> = subject
+            .proved
+            .iter()
+            .map(|compiled| Value::named(&proof_name(compiled.operation.output())))
+            .collect();
+        let proofs = graph.op_with("Concat", &proofs.iter().collect::<Vec<_>>(), vec![axis(0)]);
+        let proofs = graph.reshape(&proofs, &[self.heads.len() as i64, 1, -1]);
+        let proofs = proof_residuals(graph, &subject.generators(), &proofs, subject.size)?;
+        Ok(head::judge(graph, &self.heads, &self.residuals, &self.norms, &proofs))
+    }
+}
+
+/// Claims whose shapes must be those of what they are compared with: others would be broadcast.
+struct Shapes {
+    size: Size,
+    pairs: Vec<SameShape>,
+    scalars: Vec<Value>,
+}
+
+impl Shapes {
+    fn new(size: Size) -> Self {
+        Self { size, pairs: vec![], scalars: vec![] }
+    }
+
+    /// The second of each is a claim. Declared shapes are enough where they are fixed, but for those of
+    /// scalars: ONNX Runtime takes vectors for them, and then takes the shape that was declared for the
+    /// one that is there.
+    fn must_equal(&mut self, scalar: bool, shapes: &[SameShape]) {
+        for shape in shapes {
+            match self.size {
+                _ if scalar => self.scalars.push(shape.second.clone()),
+                Size::Open => self.pairs.push(shape.clone()),
+                Size::Fixed => {}
+            }
+        }
+    }
+
+    /// 1 where all are equal, `[1]`; `None` where there is nothing to ask.
+    fn equal(self, graph: &mut GraphBuilder) -> Option<Value> {
+        let mut all = vec![];
+        if !self.pairs.is_empty() {
+            all.push(comparison::same_shapes(graph, &self.pairs));
+        }
+        all.extend(self.scalars.iter().map(|scalar| comparison::is_one(graph, scalar)));
+        let all = all.into_iter().reduce(|a, b| graph.op("And", &[&a, &b]))?;
+        let all = cast(graph, &all, DataType::Float);
+        Some(graph.reshape(&all, &[1]))
+    }
 }

@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 
 use super::parts::{Array, Form, Weightless, unfit};
 use super::plain::{PlainSketch, Sums, Units, read, scale_for};
-use super::{Contracted, Cut, EPSILON, Linear, LinearPart, max_bias, sample_scale};
+use super::{Contracted, Cut, EPSILON, Linear, LinearPart, bias_unit, sample_scale};
 use crate::Result;
 use crate::kernels::{Layout, Planes, Source, weighted_squares};
 use crate::operations::window::{Taps, Window};
@@ -18,7 +18,8 @@ pub struct Convolution {
     weights: Tensor,
     /// `[C_out]`.
     bias: Option<Tensor>,
-    max_bias: f64,
+    /// [`bias_unit`].
+    bias_unit: f64,
     /// Σ ‖w_c‖² over the output channels of each group, `[groups]`.
     energy: Tensor,
     groups: usize,
@@ -48,7 +49,7 @@ impl Convolution {
         let energy = energy(&weights, groups)?;
         Ok(Self {
             weights,
-            max_bias: max_bias(bias.as_ref())?,
+            bias_unit: bias_unit(bias.as_ref(), channels_out)?,
             bias,
             energy,
             groups,
@@ -81,7 +82,7 @@ impl Convolution {
         let device = energy.device();
         Ok(Self {
             weights: Tensor::zeros((0, channels_in / groups, window.taps()), DType::F32, device)?,
-            max_bias: max_bias(bias.as_ref())?,
+            bias_unit: bias_unit(bias.as_ref(), channels_out)?,
             bias,
             taps: OnceLock::new(),
             energy,
@@ -326,10 +327,9 @@ impl Linear for Convolution {
         let scales = self.energy.reshape((self.groups, 1))?.repeat((1, self.per_group()))?;
         let (norms, scale) = self.patch_norms(x, &scales.reshape((1, self.channels_in))?)?;
         let k = self.reduction() as f64;
-        let bias = (self.channels_out as f64).sqrt() * self.max_bias;
         let floor = f64::from(f32::MIN_POSITIVE) * k.sqrt();
         let unit = norms.broadcast_mul(&scale)?;
-        let unit = unit.affine(EPSILON * k.powf(0.25), EPSILON * bias + floor)?;
+        let unit = unit.affine(EPSILON * k.powf(0.25), EPSILON * self.bias_unit + floor)?;
         Ok(unit.reshape((x.dim(0)?, self.images, 1, self.window.positions()))?)
     }
 
@@ -461,14 +461,13 @@ impl Convolution {
         let energy =
             energy.iter().flat_map(|e| std::iter::repeat_n(*e, self.per_group())).collect();
         let k = self.reduction() as f64;
-        let bias = (self.channels_out as f64).sqrt() * self.max_bias;
         Ok(Some(PlainUnits {
             layout: layout.clone(),
             energy,
             pixels: self.window.input_len(),
             positions: self.window.positions(),
             factor: EPSILON * k.powf(0.25),
-            floor: EPSILON * bias + f64::from(f32::MIN_POSITIVE) * k.sqrt(),
+            floor: EPSILON * self.bias_unit + f64::from(f32::MIN_POSITIVE) * k.sqrt(),
         }))
     }
 }

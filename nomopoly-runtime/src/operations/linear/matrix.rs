@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 
 use super::parts::{Array, Form, Weightless, unfit};
 use super::plain::{PlainSketch, Sums, Units, read, scale_for};
-use super::{Contracted, Cut, EPSILON, Linear, LinearPart, max_bias, sample_scale};
+use super::{Contracted, Cut, EPSILON, Linear, LinearPart, bias_unit, sample_scale};
 use crate::Result;
 use crate::kernels::{Rows, row_squares};
 
@@ -16,7 +16,8 @@ pub struct Matrix {
     weights: Tensor,
     /// `[1, N]` or `[rows, N]`.
     bias: Option<Tensor>,
-    max_bias: f64,
+    /// [`bias_unit`].
+    bias_unit: f64,
     /// ‖W‖_F² of each batch index, `[.., 1, 1]`.
     energy: Tensor,
     /// Batch dimensions, rows and K of the input, after `transpose`.
@@ -38,8 +39,9 @@ impl Matrix {
         output_shape: Vec<usize>,
         transpose: bool,
     ) -> Result<Self> {
-        let (energy, max_bias) = (energy(&weights)?, max_bias(bias.as_ref())?);
-        Ok(Self { weights, bias, max_bias, energy, x_shape, y_shape, output_shape, transpose })
+        let features = weights.dim(weights.rank() - 1)?;
+        let (energy, bias_unit) = (energy(&weights)?, bias_unit(bias.as_ref(), features)?);
+        Ok(Self { weights, bias, bias_unit, energy, x_shape, y_shape, output_shape, transpose })
     }
 
     pub(super) fn without_weights(
@@ -59,7 +61,7 @@ impl Matrix {
         shape.extend([0, y_shape[y_shape.len() - 1]]);
         Ok(Self {
             weights: Tensor::zeros(shape, DType::F32, energy.device())?,
-            max_bias: max_bias(bias.as_ref())?,
+            bias_unit: bias_unit(bias.as_ref(), y_shape[y_shape.len() - 1])?,
             bias,
             energy,
             x_shape: x_shape.clone(),
@@ -258,9 +260,8 @@ impl Linear for Matrix {
         }
         let k = self.reduction() as f64;
         let norms = self.row_norms(x)?.broadcast_mul(&self.energy.sqrt()?)?;
-        let bias = (self.features() as f64).sqrt() * self.max_bias;
         let floor = f64::from(f32::MIN_POSITIVE) * k.sqrt();
-        Ok(norms.affine(EPSILON * k.powf(0.25), EPSILON * bias + floor)?)
+        Ok(norms.affine(EPSILON * k.powf(0.25), EPSILON * self.bias_unit + floor)?)
     }
 
     fn element_unit(&self, x: &Tensor) -> Result<Tensor> {
@@ -356,11 +357,10 @@ impl Matrix {
         }
         let k = self.reduction() as f64;
         let energy = f64::from(self.energy.flatten_all()?.to_vec1::<f32>()?[0]);
-        let bias = (self.features() as f64).sqrt() * self.max_bias;
         Ok(Some(PlainUnits {
             n: self.reduction(),
             factor: EPSILON * k.powf(0.25) * energy.sqrt(),
-            floor: EPSILON * bias + f64::from(f32::MIN_POSITIVE) * k.sqrt(),
+            floor: EPSILON * self.bias_unit + f64::from(f32::MIN_POSITIVE) * k.sqrt(),
         }))
     }
 }

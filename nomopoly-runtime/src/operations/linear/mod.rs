@@ -101,12 +101,12 @@ pub trait Linear: Send + Sync {
     /// [`Linear::observed`].
     fn predicted(&self, x: &Tensor, contracted: &Contracted) -> Result<Tensor>;
     /// (y - b)·r, in the same shape as [`Linear::predicted`]. The bias b is taken away before the
-    /// contraction: beside a small W x it would fill the sketch's f32 with its own rounding (up to
-    /// 8 units were seen for inputs at scale 10⁻³), and y - b loses nothing where they are close.
+    /// contraction, where that costs nothing: y - b loses nothing where they are close. Beside a small
+    /// W x a bias would fill the sketch's f32 with its own rounding, for which units have room.
     fn observed(&self, y: &Tensor, contracted: &Contracted) -> Result<Tensor>;
     /// Rounding unit of one sketch at each position, broadcastable to [`Linear::predicted`]:
-    /// σ = 2⁻²⁴ (‖W‖_F ‖x_patch‖ K^¼ + √features max|b|). It depends on the input and the
-    /// weights, never on what the host claims.
+    /// σ = 2⁻²⁴ (‖W‖_F ‖x_patch‖ K^¼ + √features (max|b| + ‖b‖₂ / √6)). It depends on the input and
+    /// the weights, never on what the host claims.
     fn sketch_unit(&self, x: &Tensor) -> Result<Tensor>;
     /// Rounding unit of each output element: 2⁻²⁴ (‖w_c‖ ‖x_patch‖ K^¼ + |b_c|), broadcastable to
     /// the output.
@@ -136,10 +136,23 @@ pub(crate) fn sample_scale(x: &Tensor) -> Result<Tensor> {
     Ok((scale.reshape(shape)? + f64::from(f32::MIN_POSITIVE))?)
 }
 
-/// Largest absolute value of a bias, 0 without one.
-fn max_bias(bias: Option<&Tensor>) -> Result<f64> {
-    Ok(match bias {
-        Some(bias) => f64::from(bias.abs()?.max_all()?.to_scalar::<f32>()?),
-        None => 0.,
-    })
+/// What a bias adds to the unit of a sketch, over 2⁻²⁴: √features (max|b| + ‖b‖₂ / √6), of the largest
+/// row where it has several; 0 without one.
+///
+/// The first is the rounding of the output's elements. The second is that of adding up their products
+/// with a vector one by one, for whoever does not take the bias away first: a partial sum of j of them
+/// has the deviation ‖b‖ √(j / features) and is rounded with a deviation of 2⁻²⁴/√3 of itself.
+pub fn bias_unit(bias: Option<&Tensor>, features: usize) -> Result<f64> {
+    let Some(bias) = bias else { return Ok(0.) };
+    let scalar =
+        |tensor: Tensor| -> Result<f64> { Ok(f64::from(tensor.max_all()?.to_scalar::<f32>()?)) };
+    let largest = scalar(bias.abs()?)?;
+    if largest == 0. {
+        return Ok(0.);
+    }
+    // Elements of a row that the bias has one number for.
+    let last = bias.dims().last().copied().unwrap_or(1).max(1);
+    let rows = (bias.flatten_all()? / largest)?.reshape(((), last))?.sqr()?.sum(1)?;
+    let norm = largest * (scalar(rows)? * features as f64 / last as f64).sqrt();
+    Ok((features as f64).sqrt() * (largest + norm / 6f64.sqrt()))
 }
