@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use nomopoly::candle_core::{Device, Tensor};
@@ -90,7 +89,7 @@ fn main() {
                 .zip(&names)
                 .map(|((data, shape), name)| {
                     let tensor = NamedTensor::from_f32(name, shape, data.clone());
-                    Arc::new(tensor.to_tract().expect("the shape fits"))
+                    tensor.to_tract().expect("the shape fits")
                 })
                 .collect();
             let [check, candle, tract] = medians([

@@ -149,7 +149,7 @@ fn agreement(bench: &Bench, theirs: &[f32]) -> String {
 impl Bench {
     /// Seconds of plain inference. The input is converted before, the output not at all.
     fn plain(&self) -> f64 {
-        let tensor = Arc::new(self.inputs[0].to_tract().expect("it fits"));
+        let tensor = self.inputs[0].to_tract().expect("it fits");
         seconds(|| self.plain.run([tensor.clone()]).expect("it runs"))
     }
 

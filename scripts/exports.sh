@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Times exported provers and verifiers of real models against the models, in ONNX Runtime on one thread,
 # and the digits and ResNet-18 in a headless browser where there is one. Prints a line of JSON per model:
-# ratios over plain inference, by turns in one run. Models and inputs come from scripts/fetch-models.sh and
+# ratios over plain inference, a few calls of each by turns in one run. Models and inputs come from scripts/fetch-models.sh and
 # scripts/export-models.sh (target/models); everything written goes to target/exports.
 #
 #     scripts/exports.sh [MODEL..]      # of resnet18 mobilenet_v2 minilm digits; default: all

@@ -207,7 +207,8 @@ fn openings_that_do_not_lead_to_the_receipt_are_refused() {
         change(&|opening| opening.operations[index].vector = hidden.clone());
         change(&|opening| opening.operations[index].artefact = Digest::from_bytes([0; 32]));
         change(&|opening| {
-            whole(&mut opening.operations[index].output).data = TensorData::F32(vec![f32::NAN; 3]);
+            whole(&mut opening.operations[index].output).data =
+                TensorData::F32(vec![f32::NAN; 3].into());
         });
     }
 }

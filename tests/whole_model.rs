@@ -161,7 +161,7 @@ fn malformed_proofs_and_inputs_are_errors_that_name_the_thing() {
     let ints = NamedTensor {
         name: "image".into(),
         shape: vec![1, 3, 8, 8],
-        data: TensorData::I32(vec![0; 192]),
+        data: TensorData::I32(vec![0; 192].into()),
     };
     assert!(prove(ints).contains("i32"));
     assert!(host.prove(&[]).unwrap_err().to_string().contains("image"));

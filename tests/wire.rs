@@ -14,7 +14,7 @@ fn digest(byte: u8) -> Digest {
 }
 
 fn input() -> [NamedTensor; 2] {
-    let ids = TensorData::I64(vec![-1, 2]);
+    let ids = TensorData::I64(vec![-1, 2].into());
     [
         NamedTensor::from_f32("image", &[1, 2], vec![0.5, -0.25]),
         NamedTensor { name: "ids".into(), shape: vec![2], data: ids },
@@ -33,7 +33,11 @@ fn proof() -> Proof {
         inputs: input().map(|input| (input.name, input.shape)).to_vec(),
         outputs: vec![
             NamedTensor::from_f32("logits", &[1, 3], vec![1., 2., 3.]),
-            NamedTensor { name: "top".into(), shape: vec![1], data: TensorData::I64(vec![2]) },
+            NamedTensor {
+                name: "top".into(),
+                shape: vec![1],
+                data: TensorData::I64(vec![2].into()),
+            },
         ],
         transcript: vec![NamedTensor::from_f32("fc1", &[1, 4], vec![0.1, 0.2, 0.3, 0.4])],
         operations: vec![vector("fc1", 0.), vector("logits", -1.)],

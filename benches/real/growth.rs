@@ -136,7 +136,7 @@ fn measure(
         let model = Arc::new(load_compiled(&registry, &path).expect("it was compiled"));
         let plain = with_outputs(model.graph(), &[]).expect("nothing is added");
         let plain = Plan::new("growth", &plain.proto).expect("tract runs it");
-        let tensor = Arc::new(input.to_tract().expect("it fits"));
+        let tensor = input.to_tract().expect("it fits");
         let prover = Prover::new(model.clone()).expect("tract runs it");
         let key = VerifierKey::random().expect("the system has random bytes");
         let verifier = Verifier::new(&model, &key, &Device::Cpu).expect("it expands");

@@ -37,6 +37,9 @@ pub struct Speed {
     pub verify_over_onnxruntime: Option<f64>,
     pub verify_over_onnxruntime_low: Option<f64>,
     pub verify_over_onnxruntime_high: Option<f64>,
+    /// The same of the first calls, right after those of other programs.
+    pub first_prove_over_tract: f64,
+    pub first_verify_over_onnxruntime: Option<f64>,
     pub verify_over_tract: f64,
     pub verify: f64,
     /// Processor seconds of one call.

@@ -71,6 +71,7 @@ fn speed(stage: &str, title: &str) {
         "tract over ONNX Runtime",
         "prove over tract",
         "verify over ONNX Runtime",
+        "both, first calls",
         "verify over tract",
         "verify",
         "processor time of a proof",
@@ -95,6 +96,11 @@ fn speed(stage: &str, title: &str) {
             s.tract_over_onnxruntime.map_or_else(absent, digits),
             ratio(s.prove_over_tract_low, s.prove_over_tract, s.prove_over_tract_high),
             over.map_or_else(absent, |((median, low), high)| ratio(low, median, high)),
+            format!(
+                "{}, {}",
+                digits(s.first_prove_over_tract),
+                s.first_verify_over_onnxruntime.map_or_else(absent, digits)
+            ),
             digits(s.verify_over_tract),
             time(s.verify),
             time(s.prove_cpu),
@@ -105,7 +111,9 @@ fn speed(stage: &str, title: &str) {
             format!("{:.0} MB", s.peak_mb),
         ]);
     }
-    println!("{title}; medians of calls by turns (10th to 90th percentile):\n");
+    println!(
+        "{title}; medians of blocks of calls by turns, without the first of each (10th to 90th percentile):\n"
+    );
     table.print();
 }
 

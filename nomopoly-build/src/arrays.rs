@@ -150,7 +150,7 @@ fn convert<R: Read>(name: &str, array: NpyFile<R>) -> Result<NamedTensor, String
                 array
                     .data::<$rust>()
                     .map_err(|error| error.to_string())?
-                    .collect::<Result<Vec<_>, _>>()
+                    .collect::<Result<_, _>>()
                     .map_err(|error| format!("it is truncated: {error}"))?,
             )
         };
@@ -187,7 +187,7 @@ mod tests {
     fn an_array_is_read() {
         let bytes = npy("<i2", "(2, 1)", &[1, 0, 255, 255]);
         let tensor = parse("x", bytes.as_slice()).unwrap();
-        assert_eq!((tensor.shape, tensor.data), (vec![2, 1], TensorData::I16(vec![1, -1])));
+        assert_eq!((tensor.shape, tensor.data), (vec![2, 1], TensorData::I16(vec![1, -1].into())));
         assert!(parse("x", npy("|b1", "()", &[1]).as_slice()).unwrap().shape.is_empty());
     }
 

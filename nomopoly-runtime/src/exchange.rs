@@ -62,7 +62,7 @@ pub fn tensors<'a>(
     tensors.push(NamedTensor {
         name: IDENTITY.to_owned(),
         shape: vec![IDENTITY_LEN],
-        data: TensorData::U8(identity(&proof.model, proved).to_vec()),
+        data: TensorData::U8(identity(&proof.model, proved).to_vec().into()),
     });
     tensors
 }
@@ -113,7 +113,8 @@ pub(crate) fn proof<'a>(
         let tensor = take(&mut by_name, &proof_name(&operation))?;
         tensor.check_form(DatumType::F32, &[compiled.artefact.generator.proof_dim()])?;
         let TensorData::F32(vector) = tensor.data else { return Err(missing(&tensor.name)) };
-        operations.push(OperationProof { operation, artefact: compiled.artefact.id, vector });
+        let (artefact, vector) = (compiled.artefact.id, vector.into_vec());
+        operations.push(OperationProof { operation, artefact, vector });
     }
     // A sketched operation may give an output of the model: one tensor for both.
     let mut outputs = vec![];

@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod certificate;
 mod device;
 pub mod dynamic;
+mod elements;
 mod error;
 pub mod exchange;
 pub mod generator;
@@ -33,6 +34,7 @@ mod wire;
 
 pub use device::DeviceChoice;
 pub use dynamic::ExpandedKey;
+pub use elements::Elements;
 pub use error::{Error, Result};
 pub use key::VerifierKey;
 pub use model::CompiledModel;

@@ -51,7 +51,10 @@ impl Proof {
     /// [`Error::DamagedProof`] for foreign, truncated or altered bytes, [`Error::ProofSchema`] for
     /// another version's. What the proof claims is for the verifier to judge.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        FORMAT.open(bytes).map_err(error)
+        let mut proof: Self = FORMAT.open(bytes).map_err(error)?;
+        // However often it is checked.
+        proof.transcript.iter_mut().for_each(NamedTensor::share);
+        Ok(proof)
     }
 
     /// The model digest that encoded proof claims, before anything else in it is looked at.

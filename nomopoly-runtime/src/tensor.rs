@@ -3,11 +3,13 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::{DatumType, Tensor as TractTensor, tract_ndarray};
 
+use crate::elements::Elements;
 use crate::{Error, Result};
 
 /// A tensor with its name.
@@ -24,7 +26,7 @@ macro_rules! element_types {
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum TensorData {
-            $(#[doc = concat!("ONNX element type ", $name, ".")] $variant(Vec<$rust>),)*
+            $(#[doc = concat!("ONNX element type ", $name, ".")] $variant(Elements<$rust>),)*
         }
 
         impl TensorData {
@@ -43,7 +45,7 @@ macro_rules! element_types {
                 let end = start.checked_add(len)?;
                 match self {
                     $(Self::$variant(values) => {
-                        Some(Self::$variant(values.get(start..end)?.to_vec()))
+                        Some(Self::$variant(values.get(start..end)?.to_vec().into()))
                     })*
                 }
             }
@@ -97,43 +99,39 @@ macro_rules! element_types {
             const DTYPE: &'static str = $name;
 
             fn to_data(values: Vec<Self>) -> TensorData {
-                TensorData::$variant(values)
+                TensorData::$variant(values.into())
             }
 
             fn from_data(data: TensorData) -> Result<Vec<Self>, TensorData> {
                 match data {
-                    TensorData::$variant(values) => Ok(values),
+                    TensorData::$variant(values) => Ok(values.into_vec()),
                     other => Err(other),
                 }
             }
         })*
 
         impl NamedTensor {
-            /// The tensor for tract.
+            /// The tensor for tract; one that tract computed is not copied.
             ///
             /// # Errors
             /// [`Error::Shape`] when the shape does not hold the elements.
-            pub fn to_tract(&self) -> Result<TractTensor> {
+            pub fn to_tract(&self) -> Result<Arc<TractTensor>> {
                 self.check_len()?;
-                let bad = |_| self.len_error();
-                Ok(match &self.data {
-                    $(TensorData::$variant(values) => {
-                        TractTensor::from_shape(&self.shape, values).map_err(bad)?
-                    })*
-                })
+                let tensor = match &self.data {
+                    $(TensorData::$variant(values) => values.to_tract(&self.shape),)*
+                };
+                tensor.ok_or_else(|| self.len_error())
             }
 
-            /// A tensor that tract computed.
+            /// A tensor that tract computed. Its elements are shared.
             ///
             /// # Errors
             /// [`Error::DType`] for element types that proofs do not carry.
-            pub fn from_tract(name: &str, tensor: &TractTensor) -> Result<Self> {
+            pub fn from_tract(name: &str, tensor: &Arc<TractTensor>) -> Result<Self> {
                 let dtype = tensor.datum_type();
-                $(if dtype == <$rust as tract_onnx::prelude::Datum>::datum_type() {
-                    let view = tensor.to_plain_array_view::<$rust>().map_err(|error| {
-                        Error::Execution { model: name.to_owned(), reason: error.to_string() }
-                    })?;
-                    let values = values_of(view);
+                $(if dtype == <$rust as tract_onnx::prelude::Datum>::datum_type()
+                    && let Some(values) = Elements::of_tract(tensor)
+                {
                     return Ok(Self {
                         name: name.to_owned(),
                         shape: tensor.shape().to_vec(),
@@ -197,7 +195,16 @@ impl TensorData {
 impl NamedTensor {
     /// An f32 tensor; its length is checked where it is used.
     pub fn from_f32(name: &str, shape: &[usize], values: Vec<f32>) -> Self {
-        Self { name: name.to_owned(), shape: shape.to_vec(), data: TensorData::F32(values) }
+        Self { name: name.to_owned(), shape: shape.to_vec(), data: TensorData::F32(values.into()) }
+    }
+
+    /// Moves the elements to where tract takes them from without a copy, if shape and elements fit.
+    pub(crate) fn share(&mut self) {
+        if let Ok(tensor) = self.to_tract()
+            && let Ok(shared) = Self::from_tract(&self.name, &tensor)
+        {
+            *self = shared;
+        }
     }
 
     fn len_error(&self) -> Error {

@@ -27,7 +27,7 @@ import onnx
 import onnxruntime
 
 ROLES = ("prover", "verifier", "adversary")
-HONEST_SCALES = (0.0, 1e-30, 1e-3, 1.0, 1e3, 1e30)
+HONEST_SCALES = (0.0, 1e-15, 1e-3, 1.0, 1e3, 1e15)
 FAKE_SCALES = (1e-3, 1.0, 1e3)
 NOISE = 1e-2
 SCORE_TOLERANCE = 1e-3

@@ -98,7 +98,7 @@ pub fn exactly(shape: &[usize], data: TensorData) -> Operand {
 
 /// An int64 operand with one dimension.
 pub fn list(values: &[i64]) -> Operand {
-    exactly(&[values.len()], TensorData::I64(values.to_vec()))
+    exactly(&[values.len()], TensorData::I64(values.to_vec().into()))
 }
 
 /// A constant int64 with one dimension: axes, shapes, bounds.
@@ -108,17 +108,17 @@ pub fn numbers(values: &[i64]) -> Operand {
 
 /// A constant int64 without dimensions.
 pub fn number(value: i64) -> Operand {
-    exactly(&[], TensorData::I64(vec![value])).constant()
+    exactly(&[], TensorData::I64(vec![value].into())).constant()
 }
 
 /// A constant f32 without dimensions.
 pub fn scalar(value: f32) -> Operand {
-    exactly(&[], TensorData::F32(vec![value])).constant()
+    exactly(&[], TensorData::F32(vec![value].into())).constant()
 }
 
 /// A constant uint8 without dimensions: a zero point.
 pub fn zero_point(value: u8) -> Operand {
-    exactly(&[], TensorData::U8(vec![value])).constant()
+    exactly(&[], TensorData::U8(vec![value].into())).constant()
 }
 
 /// An optional operand that is left out before one that is not.
@@ -309,7 +309,7 @@ pub fn constant(tensor: &NamedTensor) -> pb::TensorProto {
     match &tensor.data {
         TensorData::F32(values) => builder::tensor_f32(name, shape, values),
         TensorData::I64(values) => builder::tensor_i64(name, shape, values),
-        TensorData::U8(values) => raw(DataType::Uint8, values.clone()),
+        TensorData::U8(values) => raw(DataType::Uint8, values.to_vec()),
         TensorData::I8(values) => raw(DataType::Int8, values.iter().map(|&v| v as u8).collect()),
         TensorData::Bool(values) => {
             raw(DataType::Bool, values.iter().map(|&v| u8::from(v)).collect())

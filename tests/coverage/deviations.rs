@@ -253,8 +253,9 @@ pub fn cases() -> Vec<Deviation> {
     );
     // Two heads and two angles, or it would not run at all.
     let (cosines, sines) = ([0.8, 0.5], [0.6, -0.4]);
-    let cache =
-        |row: [f32; 2]| exactly(&[2, 2], TensorData::F32([[0., 1.], row].concat())).constant();
+    let cache = |row: [f32; 2]| {
+        exactly(&[2, 2], TensorData::F32([[0., 1.], row].concat().into())).constant()
+    };
     add(
         case(
             "RotaryEmbedding",
@@ -370,8 +371,8 @@ pub fn cases() -> Vec<Deviation> {
         "tract moves points to the border",
     );
     let resized = |form, length, scale, region: Option<Vec<f32>>, attributes| {
-        let region = region.map(|ends| exactly(&[8], TensorData::F32(ends)).constant());
-        let scales = exactly(&[4], TensorData::F32(vec![1., 1., 1., scale])).constant();
+        let region = region.map(|ends| exactly(&[8], TensorData::F32(ends.into())).constant());
+        let scales = exactly(&[4], TensorData::F32(vec![1., 1., 1., scale].into())).constant();
         let operands = [floats(&[1, 1, 1, length]), region.unwrap_or_else(absent), scales];
         case("Resize", form, operands, attributes)
     };

@@ -64,7 +64,7 @@ pub fn cases() -> Vec<Case> {
         cases.push(case(kind, "", operands, vec![]).opset(18));
     }
     for direction in ["LEFT", "RIGHT"] {
-        let shift = exactly(&[3], TensorData::U8(vec![1, 2, 0]));
+        let shift = exactly(&[3], TensorData::U8(vec![1, 2, 0].into()));
         let operands = [unsigned_bytes(&[3]), shift];
         cases.push(case("BitShift", direction, operands, vec![text("direction", direction)]));
     }

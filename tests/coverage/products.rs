@@ -142,7 +142,11 @@ pub fn cases() -> Vec<Case> {
         case(
             "QuantizeLinear",
             "to int8",
-            [floats(&[2, 3]), scalar(0.05), exactly(&[], TensorData::I8(vec![-3])).constant()],
+            [
+                floats(&[2, 3]),
+                scalar(0.05),
+                exactly(&[], TensorData::I8(vec![-3].into())).constant(),
+            ],
             vec![],
         ),
         case(
@@ -151,7 +155,7 @@ pub fn cases() -> Vec<Case> {
             [
                 floats(&[2, 3]),
                 between(0.02, 0.1, &[3]).constant(),
-                exactly(&[3], TensorData::U8(vec![100, 128, 90])).constant(),
+                exactly(&[3], TensorData::U8(vec![100, 128, 90].into())).constant(),
             ],
             vec![int("axis", 1)],
         ),
@@ -167,7 +171,7 @@ pub fn cases() -> Vec<Case> {
             [
                 signed_bytes(&[2, 3]),
                 between(0.02, 0.1, &[3]).constant(),
-                exactly(&[3], TensorData::I8(vec![0, 1, -2])).constant(),
+                exactly(&[3], TensorData::I8(vec![0, 1, -2].into())).constant(),
             ],
             vec![int("axis", 1)],
         ),
@@ -218,7 +222,7 @@ pub fn cases() -> Vec<Case> {
             "",
             [
                 unsigned_bytes(&[6, 32]).constant(),
-                exactly(&[3], TensorData::I64(vec![5, 0, 2])),
+                exactly(&[3], TensorData::I64(vec![5, 0, 2].into())),
                 between(0.05, 0.2, &[6, 2]).constant(),
             ],
             vec![
@@ -260,8 +264,8 @@ pub fn cases() -> Vec<Case> {
                 floats(&[1, 3, 8]),
                 absent(),
                 absent(),
-                exactly(&[1], TensorData::I32(vec![2])).constant(),
-                exactly(&[], TensorData::I32(vec![3])).constant(),
+                exactly(&[1], TensorData::I32(vec![2].into())).constant(),
+                exactly(&[], TensorData::I32(vec![3].into())).constant(),
             ],
             vec![int("num_heads", 2), int("kv_num_heads", 1)],
         )
@@ -274,7 +278,7 @@ pub fn cases() -> Vec<Case> {
                 floats(&[1, 2, 3, 4]),
                 floats(&[6, 2]).constant(),
                 floats(&[6, 2]).constant(),
-                exactly(&[1, 3], TensorData::I64(vec![4, 0, 5])),
+                exactly(&[1, 3], TensorData::I64(vec![4, 0, 5].into())),
             ],
             vec![],
         )
@@ -284,7 +288,7 @@ pub fn cases() -> Vec<Case> {
             "",
             [
                 floats(&[1, 2, 3, 4]),
-                exactly(&[1, 3], TensorData::I64(vec![4, 0, 5])),
+                exactly(&[1, 3], TensorData::I64(vec![4, 0, 5].into())),
                 floats(&[6, 2]).constant(),
                 floats(&[6, 2]).constant(),
             ],

@@ -69,7 +69,7 @@ pub fn cases() -> Vec<Refused> {
     let mut add = |case, why, says| cases.push(Refused { case, why, says });
     let x = || floats(&[2, 3]);
     let image = || floats(&[1, 2, 4, 4]);
-    let one = |value| exactly(&[], TensorData::I64(vec![value]));
+    let one = |value| exactly(&[], TensorData::I64(vec![value].into()));
 
     let depends = "the shape of its output depends on the data";
     let boxes = [floats(&[1, 3, 4]), floats(&[1, 1, 3]), numbers(&[2])];
@@ -205,7 +205,7 @@ pub fn cases() -> Vec<Refused> {
         "they ask for a training; the runtime has that of an inference",
         "before version 14",
     );
-    let on = exactly(&[], TensorData::Bool(vec![true])).constant();
+    let on = exactly(&[], TensorData::Bool(vec![true].into())).constant();
     let training = case("Dropout", "`training_mode`", [x(), scalar(0.5), on], vec![]);
     add(training, "it draws random numbers", "training mode with a non-zero ratio");
     add(

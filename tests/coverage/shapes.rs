@@ -23,7 +23,7 @@ pub fn cases() -> Vec<Case> {
         cases.push(case("DepthToSpace", form, [floats(&[1, 8, 2, 3])], attributes));
     }
     for mode in ["nearest", "linear", "cubic"] {
-        let sizes = exactly(&[4], TensorData::F32(vec![1., 1., 2., 1.5])).constant();
+        let sizes = exactly(&[4], TensorData::F32(vec![1., 1., 2., 1.5].into())).constant();
         let operands = [floats(&[1, 2, 4, 4]), absent(), sizes];
         cases.push(case("Resize", mode, operands, vec![text("mode", mode)]));
     }

@@ -26,17 +26,17 @@ fn float() -> impl Strategy<Value = f32> {
 fn data() -> impl Strategy<Value = TensorData> {
     let double = any::<u64>().prop_map(f64::from_bits);
     prop_oneof![
-        vec(float(), 0..20).prop_map(TensorData::F32),
-        vec(double, 0..20).prop_map(TensorData::F64),
-        vec(any::<i8>(), 0..20).prop_map(TensorData::I8),
-        vec(any::<i16>(), 0..20).prop_map(TensorData::I16),
-        vec(any::<i32>(), 0..20).prop_map(TensorData::I32),
-        vec(any::<i64>(), 0..20).prop_map(TensorData::I64),
-        vec(any::<u8>(), 0..20).prop_map(TensorData::U8),
-        vec(any::<u16>(), 0..20).prop_map(TensorData::U16),
-        vec(any::<u32>(), 0..20).prop_map(TensorData::U32),
-        vec(any::<u64>(), 0..20).prop_map(TensorData::U64),
-        vec(any::<bool>(), 0..20).prop_map(TensorData::Bool),
+        vec(float(), 0..20).prop_map(|v| TensorData::F32(v.into())),
+        vec(double, 0..20).prop_map(|v| TensorData::F64(v.into())),
+        vec(any::<i8>(), 0..20).prop_map(|v| TensorData::I8(v.into())),
+        vec(any::<i16>(), 0..20).prop_map(|v| TensorData::I16(v.into())),
+        vec(any::<i32>(), 0..20).prop_map(|v| TensorData::I32(v.into())),
+        vec(any::<i64>(), 0..20).prop_map(|v| TensorData::I64(v.into())),
+        vec(any::<u8>(), 0..20).prop_map(|v| TensorData::U8(v.into())),
+        vec(any::<u16>(), 0..20).prop_map(|v| TensorData::U16(v.into())),
+        vec(any::<u32>(), 0..20).prop_map(|v| TensorData::U32(v.into())),
+        vec(any::<u64>(), 0..20).prop_map(|v| TensorData::U64(v.into())),
+        vec(any::<bool>(), 0..20).prop_map(|v| TensorData::Bool(v.into())),
     ]
 }
 

@@ -81,17 +81,19 @@ fn digest(byte: u8) -> Digest {
 /// A tensor of every element type, with values that are hard to carry.
 pub fn tensors() -> Vec<NamedTensor> {
     let data = [
-        TensorData::F32(vec![1., -0., f32::from_bits(0x7fa0_0001), f32::MIN_POSITIVE / 2.]),
-        TensorData::F64(vec![1., f64::NEG_INFINITY, f64::from_bits(0x7ff0_0000_0000_0001), -0.]),
-        TensorData::I8(vec![0, -1, i8::MIN, i8::MAX]),
-        TensorData::I16(vec![0, -1, i16::MIN, i16::MAX]),
-        TensorData::I32(vec![0, -1, i32::MIN, i32::MAX]),
-        TensorData::I64(vec![0, -1, i64::MIN, i64::MAX]),
-        TensorData::U8(vec![0, 1, 127, u8::MAX]),
-        TensorData::U16(vec![0, 1, 128, u16::MAX]),
-        TensorData::U32(vec![0, 1, 128, u32::MAX]),
-        TensorData::U64(vec![0, 1, 128, u64::MAX]),
-        TensorData::Bool(vec![false, true, true, false]),
+        TensorData::F32(vec![1., -0., f32::from_bits(0x7fa0_0001), f32::MIN_POSITIVE / 2.].into()),
+        TensorData::F64(
+            vec![1., f64::NEG_INFINITY, f64::from_bits(0x7ff0_0000_0000_0001), -0.].into(),
+        ),
+        TensorData::I8(vec![0, -1, i8::MIN, i8::MAX].into()),
+        TensorData::I16(vec![0, -1, i16::MIN, i16::MAX].into()),
+        TensorData::I32(vec![0, -1, i32::MIN, i32::MAX].into()),
+        TensorData::I64(vec![0, -1, i64::MIN, i64::MAX].into()),
+        TensorData::U8(vec![0, 1, 127, u8::MAX].into()),
+        TensorData::U16(vec![0, 1, 128, u16::MAX].into()),
+        TensorData::U32(vec![0, 1, 128, u32::MAX].into()),
+        TensorData::U64(vec![0, 1, 128, u64::MAX].into()),
+        TensorData::Bool(vec![false, true, true, false].into()),
     ];
     let named =
         |data: TensorData| NamedTensor { name: data.dtype().into(), shape: vec![2, 2], data };

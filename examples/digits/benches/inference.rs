@@ -34,7 +34,7 @@ fn main() {
     let plain = plain();
     let tensors = || {
         let named = input.to_named();
-        named.iter().map(|t| Arc::new(t.to_tract().expect("it fits"))).collect::<Vec<_>>()
+        named.iter().map(|t| t.to_tract().expect("it fits")).collect::<Vec<_>>()
     };
     let sent = host.prove(&input).and_then(|proven| proven.to_bytes()).expect("it proves");
     let (mut infer, mut prove, mut verify) = (vec![], vec![], vec![]);

@@ -262,7 +262,7 @@ impl Recorder {
             let (inputs, values) = self.runs.iter().find(of_this).expect("an inference has it");
             let mut values = values.clone();
             let tensor = values.get_mut(name).unwrap();
-            tensor.data = TensorData::F32(row(&claim.output, number)?);
+            tensor.data = TensorData::F32(row(&claim.output, number)?.into());
             let tensor = tensor.clone();
             // A claim that is not finite is an error to the one and a rejection to the other.
             let Ok(mut proof) = self.whole.prove(inputs, &values) else { continue };

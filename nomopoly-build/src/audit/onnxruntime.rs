@@ -365,9 +365,9 @@ mod tests {
 
     fn sample(n: i64) -> Vec<NamedTensor> {
         vec![
-            tensor("x", &[1, 2], TensorData::F32(vec![-1., n as f32])),
-            tensor("i", &[3], TensorData::I64(vec![n, -n, i64::MAX / 2])),
-            tensor("b", &[], TensorData::Bool(vec![n % 2 == 0])),
+            tensor("x", &[1, 2], TensorData::F32(vec![-1., n as f32].into())),
+            tensor("i", &[3], TensorData::I64(vec![n, -n, i64::MAX / 2].into())),
+            tensor("b", &[], TensorData::Bool(vec![n % 2 == 0].into())),
         ]
     }
 
@@ -379,10 +379,10 @@ mod tests {
         let outputs = runtime.run(&model(), &samples, &|| false).unwrap();
         let expected = |n: i64| {
             vec![
-                tensor("n", &[], TensorData::Bool(vec![n % 2 != 0])),
-                tensor("y", &[1, 2], TensorData::F32(vec![0., n as f32])),
-                tensor("j", &[3], TensorData::I64(vec![2 * n, -2 * n, i64::MAX - 1])),
-                tensor("h", &[1, 2], TensorData::F64(vec![0., n.signum() as f64])),
+                tensor("n", &[], TensorData::Bool(vec![n % 2 != 0].into())),
+                tensor("y", &[1, 2], TensorData::F32(vec![0., n as f32].into())),
+                tensor("j", &[3], TensorData::I64(vec![2 * n, -2 * n, i64::MAX - 1].into())),
+                tensor("h", &[1, 2], TensorData::F64(vec![0., n.signum() as f64].into())),
             ]
         };
         assert_eq!(outputs, (0..5).map(expected).collect::<Vec<_>>());
@@ -415,9 +415,9 @@ mod tests {
             change(&mut other);
             runtime.run(&[], &[sample(0), other], &|| false).unwrap_err()
         };
-        let error = with(|s| s[0].data = TensorData::F64(vec![0.; 2]));
+        let error = with(|s| s[0].data = TensorData::F64(vec![0.; 2].into()));
         assert_eq!(error, "sample 1 has `x` f64 [1, 2], sample 0 has `x` f32 [1, 2]");
-        let error = with(|s| s[0].data = TensorData::F32(vec![0.; 3]));
+        let error = with(|s| s[0].data = TensorData::F32(vec![0.; 3].into()));
         assert_eq!(error, "sample 1: `x` f32 [1, 2] has 3 elements");
         let error = with(|s| s.truncate(1));
         assert_eq!(error, "sample 1 has 1 inputs, sample 0 has 3");

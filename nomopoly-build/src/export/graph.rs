@@ -304,7 +304,12 @@ impl GraphBuilder {
     /// ReduceMax, ReduceMean or ReduceSum over all elements, `[1, 1]`.
     pub fn reduce_all(&mut self, op_type: &str, value: &Value) -> Value {
         let flat = self.flat(value);
-        self.op_with(op_type, &[&flat], vec![builder::int_attribute("keepdims", 1)])
+        self.reduce_matrix(op_type, &flat)
+    }
+
+    /// As [`GraphBuilder::reduce_all`], of a tensor of two axes.
+    pub fn reduce_matrix(&mut self, op_type: &str, value: &Value) -> Value {
+        self.op_with(op_type, &[value], vec![builder::int_attribute("keepdims", 1)])
     }
 
     /// The file; equal graphs give equal bytes.

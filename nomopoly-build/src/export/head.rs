@@ -72,7 +72,7 @@ fn measure(graph: &mut GraphBuilder, residuals: &[Residual], norms: &Norms) -> M
     let n = residuals.len();
     let mut of_norms = vec![None; norms.count()];
     let (mut numbers, mut units) = (vec![], vec![]);
-    for Residual { residual, largest_unit, .. } in residuals.iter().rev() {
+    for Residual { residual, is_matrix, largest_unit, .. } in residuals.iter().rev() {
         match largest_unit {
             LargestUnit::OfNorms { place, .. } => {
                 of_norms[*place].get_or_insert_with(|| norms.largest(graph, *place));
@@ -83,10 +83,12 @@ fn measure(graph: &mut GraphBuilder, residuals: &[Residual], norms: &Norms) -> M
             }
         }
         // Squares alone: they have no sign.
-        let squares = graph.square(residual);
-        let squares = graph.flat(&squares);
-        numbers.push(graph.reduce_along("ReduceMean", &squares, 1));
-        numbers.push(graph.reduce_along("ReduceMax", &squares, 1));
+        let mut squares = graph.square(residual);
+        if !is_matrix {
+            squares = graph.flat(&squares);
+        }
+        numbers.push(graph.reduce_matrix("ReduceMean", &squares));
+        numbers.push(graph.reduce_matrix("ReduceMax", &squares));
     }
     // 2 n numbers, the largest and the mean of each operation in order, then units.
     numbers.reverse();

@@ -24,8 +24,8 @@ pub(super) struct Norm {
 /// The norms that the operations of a graph ask for, each once.
 #[derive(Debug, Default)]
 pub(super) struct Norms {
-    /// What the roots were taken of, of each.
-    squares: Vec<Value>,
+    /// What the roots were taken of, and whether that has two axes.
+    squares: Vec<(Value, bool)>,
     known: BTreeMap<String, Norm>,
 }
 
@@ -34,6 +34,7 @@ impl Norms {
         &mut self,
         graph: &mut GraphBuilder,
         name: String,
+        is_matrix: bool,
         squares: impl FnOnce(&mut GraphBuilder) -> (Value, f64),
     ) -> Norm {
         if let Some(known) = self.known.get(&name) {
@@ -41,15 +42,15 @@ impl Norms {
         }
         let (squares, factor) = squares(graph);
         let (value, place) = (graph.op("Sqrt", &[&squares]), self.squares.len());
-        self.squares.push(squares);
+        self.squares.push((squares, is_matrix));
         let norm = Norm { value, factor, place };
         self.known.insert(name, norm.clone());
         norm
     }
 
-    /// ‖x_row‖, `[.., rows, 1]`.
-    pub fn of_rows(&mut self, graph: &mut GraphBuilder, rows: &Value) -> Norm {
-        self.once(graph, format!("rows {rows:?}"), |graph| {
+    /// ‖x_row‖, `[.., rows, 1]`; whether there are no axes but these two.
+    pub fn of_rows(&mut self, graph: &mut GraphBuilder, rows: &Value, is_matrix: bool) -> Norm {
+        self.once(graph, format!("rows {rows:?}"), is_matrix, |graph| {
             let squares = graph.square(rows);
             (graph.reduce_along("ReduceSum", &squares, -1), 1.)
         })
@@ -67,7 +68,7 @@ impl Norms {
         groups: usize,
     ) -> Norm {
         let name = format!("patches {x:?} {slide:?} {groups} {scales:?}");
-        self.once(graph, name, |graph| {
+        self.once(graph, name, false, |graph| {
             let by_pixel = by_pixel(graph, x, scales, groups, slide.kernel.len());
             slide.sums(graph, &by_pixel, groups)
         })
@@ -80,7 +81,10 @@ impl Norms {
 
     /// The largest square of the norm at a place, over that of its factor, `[1, 1]`.
     pub fn largest(&self, graph: &mut GraphBuilder, place: usize) -> Value {
-        graph.reduce_all("ReduceMax", &self.squares[place])
+        match &self.squares[place] {
+            (squares, true) => graph.reduce_matrix("ReduceMax", squares),
+            (squares, false) => graph.reduce_all("ReduceMax", squares),
+        }
     }
 }
 

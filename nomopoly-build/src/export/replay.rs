@@ -36,7 +36,7 @@ pub(super) fn residual(
     let difference = graph.op("Sub", &[y, expected]);
     let residual = graph.op("Div", &[&difference, &unit]);
     let same_shapes = vec![SameShape::new(expected, y, operation.spec().output_shape.len())];
-    Ok(Residual { residual, largest_unit: LargestUnit::Of(unit), same_shapes })
+    Ok(Residual { residual, is_matrix: false, largest_unit: LargestUnit::Of(unit), same_shapes })
 }
 
 /// Units of the kinds that are not linear.
@@ -139,7 +139,7 @@ fn product_unit(
     let rows = product.rows_of_x(graph, x);
     let columns = product.weights.sqr()?.sum_keepdim(product.weights.rank() - 2)?.sqrt()?;
     let columns = graph.tensor("column_norms", &columns)?;
-    let norms = norms.of_rows(graph, &rows).value;
+    let norms = norms.of_rows(graph, &rows, false).value;
     let products = graph.op("Mul", &[&norms, &columns]);
     let unit = element_unit(graph, linear, 1., &products);
     let unit = with_bias(graph, unit, product.bias.as_ref())?;

@@ -16,7 +16,7 @@ use super::norms::Norms;
 pub(super) struct Key<T> {
     /// k.
     pub sketches: usize,
-    /// Of a convolution `[k, C_out, 1..]`, of a product `[N, k]`.
+    /// Of a convolution `[k, C_out]`, of a product `[N, k]`.
     pub vectors: T,
     /// Of a convolution `[k, C_in, ...kernel]`, or `[C_in, k, ...kernel]` turned round where
     /// [`Slide::transposed`]; of a product `[.., K, k]`.
@@ -33,7 +33,7 @@ impl Key<Tensor> {
         contracted: &Contracted,
     ) -> Result<Self> {
         let Contracted { vectors, weights } = contracted;
-        let (features, sketches) = vectors.dims2()?;
+        let sketches = vectors.dim(1)?;
         if !linear.is_channels_first() {
             let weights = without_sample_axis(weights)?;
             return Ok(Self { sketches, vectors: vectors.clone(), weights });
@@ -41,8 +41,6 @@ impl Key<Tensor> {
         let kernel = node::kernel(operation.spec())?;
         let channels_in = operation.spec().input_shapes[0][1];
         let vectors = vectors.t()?.contiguous()?;
-        let vectors =
-            vectors.reshape(with_kernel(&[sketches, features], &vec![1; kernel.len()]))?;
         let weights = match slide.transposed() {
             None => weights.reshape(with_kernel(&[sketches, channels_in], &kernel))?,
             Some(_) => {
@@ -79,8 +77,9 @@ pub(super) fn turned(kernels: &Tensor) -> Result<Tensor> {
 
 /// What a head judges of an output.
 pub(super) struct Residual {
-    /// In rounding units, signed, of any shape.
+    /// In rounding units, signed: of two axes, or of any shape.
     pub residual: Value,
+    pub is_matrix: bool,
     pub largest_unit: LargestUnit,
     /// Tensors that must have one shape: another would be broadcast.
     pub same_shapes: Vec<SameShape>,
@@ -146,12 +145,11 @@ fn convolution(
 ) -> Result<Residual> {
     let Sketched { operation, linear, slide, key } = *sketched;
     let (spec, features) = (operation.spec(), linear.features());
-    let vectors = graph.reshape(&key.vectors, &[-1, features as i64]);
     let bias = operation.constants().get(1);
     let contracted = match bias {
         Some(bias) => {
             let bias = graph.tensor("bias", bias)?;
-            Some(graph.op("MatMul", &[&vectors, &bias]))
+            Some(graph.op("MatMul", &[&key.vectors, &bias]))
         }
         None => None,
     };
@@ -163,7 +161,7 @@ fn convolution(
     // One position after the other.
     let flat = |graph: &mut GraphBuilder, tensor: &Value| graph.reshape(tensor, &[0, 0, -1]);
     let flat_y = flat(graph, y);
-    let observed = graph.op("MatMul", &[&vectors, &flat_y]);
+    let observed = graph.op("MatMul", &[&key.vectors, &flat_y]);
     let flat_predicted = flat(graph, &predicted);
     let difference = graph.op("Sub", &[&flat_predicted, &observed]);
 
@@ -187,6 +185,7 @@ fn convolution(
     more[1] = features as i64 - key.sketches as i64;
     Ok(Residual {
         residual: graph.op("Div", &[&difference, &unit]),
+        is_matrix: false,
         largest_unit: LargestUnit::OfNorms { place: norm.place, factor, summand },
         same_shapes: vec![SameShape { first: predicted, more, second: y.clone() }],
     })
@@ -223,13 +222,14 @@ fn product(
         let observed = graph.op_with("Gemm", &inputs, minus());
         let difference = graph.op_with("Gemm", &[&flat, &key.weights, &observed], minus());
         let frobenius = f64::from(product.weights.sqr()?.sum_all()?.to_scalar::<f32>()?).sqrt();
-        let norm = norms.of_rows(graph, &flat);
+        let norm = norms.of_rows(graph, &flat, true);
         let (factor, summand) = scale(linear, frobenius, bias)?;
         let unit = graph.affine(&norm.value, factor, summand);
         let mut more = vec![0; rank];
         more[rank - 1] = features as i64 - columns;
         return Ok(Residual {
             residual: graph.op("Div", &[&difference, &unit]),
+            is_matrix: true,
             largest_unit: LargestUnit::OfNorms { place: norm.place, factor, summand },
             same_shapes: vec![SameShape { first: rows, more, second: rows_of_y }],
         });
@@ -247,12 +247,13 @@ fn product(
     let axes = product.weights.rank();
     let frobenius = product.weights.sqr()?.sum_keepdim(axes - 1)?.sum_keepdim(axes - 2)?.sqrt()?;
     let frobenius = graph.tensor("frobenius", &frobenius)?;
-    let norm = norms.of_rows(graph, &rows);
+    let norm = norms.of_rows(graph, &rows, false);
     let norms = graph.op("Mul", &[&norm.value, &frobenius]);
     let (factor, summand) = scale(linear, 1., bias)?;
     let unit = graph.affine(&norms, factor, summand);
     Ok(Residual {
         residual: graph.op("Div", &[&difference, &unit]),
+        is_matrix: false,
         largest_unit: LargestUnit::Of(unit),
         same_shapes: vec![
             SameShape::new(&predicted, &observed, rank),

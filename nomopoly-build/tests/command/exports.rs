@@ -200,7 +200,8 @@ fn tensors_of_an_exported_prover_are_a_proof() {
         let operation = name.trim_start_matches("nomopoly.proof/");
         verify(&number(f32::NAN), 1, &[operation, "not finite"]);
         verify(&number(1e3), 1, &["REJECTED"]);
-        let integers = edited(&|tensor| tensor.data = TensorData::I64(vec![0; tensor.data.len()]));
+        let integers =
+            edited(&|tensor| tensor.data = TensorData::I64(vec![0; tensor.data.len()].into()));
         verify(&integers, 1, &[name]);
     }
     let mut more = tensors.clone();

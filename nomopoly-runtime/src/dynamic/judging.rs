@@ -45,7 +45,7 @@ pub(crate) fn verdict(
     }
     let named = operation.inputs().iter().zip(x);
     let x = named.map(|(name, x)| to_sample(name, x, device)).collect::<Result<Vec<_>>>()?;
-    let y = to_sample(name, &output.to_tract()?, device)?;
+    let y = to_sample(name, output.to_tract()?.as_ref(), device)?;
     let p = Tensor::from_slice(vector, (1, vector.len()), device)?;
     verifier.verify(&x, &y, &p)?.pop().ok_or_else(|| Error::Operation {
         operation: name.to_owned(),
@@ -124,7 +124,7 @@ pub(crate) fn compare(
     let wide = |tensor: &NamedTensor| -> Vec<f64> {
         match &tensor.data {
             TensorData::F32(values) => values.iter().map(|&v| f64::from(v)).collect(),
-            TensorData::F64(values) => values.clone(),
+            TensorData::F64(values) => values.to_vec(),
             _ => vec![],
         }
     };

@@ -137,7 +137,7 @@ impl Prover {
                     .get(name.as_str())
                     .ok_or_else(|| Error::MissingInput { input: name.clone() })?;
                 tensor.check(info.dtype, &info.shape)?;
-                Ok(Arc::new(tensor.to_tract()?))
+                tensor.to_tract()
             });
             bound.prove_values(ordered, &results.collect::<Result<Vec<_>>>()?)
         })
@@ -165,7 +165,7 @@ impl Prover {
             for (name, result) in bound.exposed.iter().zip(&mut results) {
                 let mut tensor = NamedTensor::from_tract(name, result)?;
                 edit(name, &mut tensor.data);
-                *result = Arc::new(tensor.to_tract()?);
+                *result = tensor.to_tract()?;
             }
             bound.prove_values(ordered, &results)
         })

@@ -23,7 +23,7 @@ pub(super) struct Streamed<T> {
 /// When the plan fails, and the first error of a job.
 pub(super) fn run<T: Send + Sync>(
     plan: &Plan,
-    inputs: Vec<Tensor>,
+    inputs: Vec<Arc<Tensor>>,
     needs: &[Vec<usize>],
     job: impl Fn(usize, &dyn Fn(usize) -> Option<Arc<Tensor>>) -> Result<T> + Sync,
 ) -> Result<Streamed<T>> {

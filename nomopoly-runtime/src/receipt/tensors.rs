@@ -153,7 +153,9 @@ mod tests {
                     |opened: &mut OpenedParts| opened.chunks[0].place += 1,
                     |opened: &mut OpenedParts| opened.shape.push(2),
                     |opened: &mut OpenedParts| opened.name.push('x'),
-                    |opened: &mut OpenedParts| opened.chunks[0].data = TensorData::F32(vec![0.5]),
+                    |opened: &mut OpenedParts| {
+                        opened.chunks[0].data = TensorData::F32(vec![0.5].into())
+                    },
                 ] {
                     let mut altered = opened.clone();
                     alter(&mut altered);
@@ -179,11 +181,11 @@ mod tests {
     #[test]
     fn a_tensor_of_another_type_has_another_digest() {
         let data = [
-            TensorData::F32(vec![0.]),
-            TensorData::I32(vec![0]),
-            TensorData::U32(vec![0]),
-            TensorData::I8(vec![0; 4]),
-            TensorData::Bool(vec![false; 4]),
+            TensorData::F32(vec![0.].into()),
+            TensorData::I32(vec![0].into()),
+            TensorData::U32(vec![0].into()),
+            TensorData::I8(vec![0; 4].into()),
+            TensorData::Bool(vec![false; 4].into()),
         ];
         let digests =
             data.map(|data| tensor_digest(&NamedTensor { name: "t".into(), shape: vec![1], data }));

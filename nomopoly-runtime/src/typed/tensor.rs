@@ -332,7 +332,7 @@ mod tests {
         let error = Matrix::from_named(named).unwrap_err().to_string();
         assert!(error.contains("`x`") && error.contains("[2, 3]"), "{error}");
         let mut named = array.to_named("x");
-        named.data = TensorData::I8(vec![0; 6]);
+        named.data = TensorData::I8(vec![0; 6].into());
         let error = Matrix::from_named(named).unwrap_err().to_string();
         assert!(error.contains("i8") && error.contains("f32"), "{error}");
         let candle = array.to_candle(&Device::Cpu).unwrap();

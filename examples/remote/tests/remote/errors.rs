@@ -73,7 +73,7 @@ fn what_the_model_cannot_take() {
         vec![image(&[1, 1, 8, 8], vec![f32::INFINITY; 64])],
         // Finite, and nothing that comes of it is.
         vec![image(&[1, 1, 8, 8], vec![f32::MAX; 64])],
-        vec![NamedTensor { data: nomopoly::TensorData::I64(vec![1; 64]), ..whole() }],
+        vec![NamedTensor { data: nomopoly::TensorData::I64(vec![1; 64].into()), ..whole() }],
     ] {
         let shown = format!("{inputs:?}");
         let response = infer(&host, &with_inputs(inputs));

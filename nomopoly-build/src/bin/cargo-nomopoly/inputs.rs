@@ -125,7 +125,7 @@ fn values(data: &TensorData) -> Vec<f64> {
     macro_rules! wide {
         ($($variant:ident),*) => {
             match data {
-                TensorData::F64(values) => values.clone(),
+                TensorData::F64(values) => values.to_vec(),
                 TensorData::I64(values) => values.iter().map(|&v| v as f64).collect(),
                 TensorData::U64(values) => values.iter().map(|&v| v as f64).collect(),
                 TensorData::Bool(values) => values.iter().map(|&v| f64::from(u8::from(v))).collect(),

@@ -42,7 +42,7 @@ pub fn key_tensors(model: &CompiledModel, key: &VerifierKey) -> Result<Vec<Named
     let mut tensors = vec![NamedTensor {
         name: KEY_IDENTITY.into(),
         shape: vec![IDENTITY_LEN],
-        data: TensorData::U8(subject.identity().to_vec()),
+        data: TensorData::U8(subject.identity().to_vec().into()),
     }];
     for (name, tensor) in parts(&subject, key)? {
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
@@ -96,14 +96,10 @@ pub(super) fn shapes(
     let spec = compiled.operation.spec();
     if linear.is_channels_first() {
         let kernel = node::kernel(spec)?;
-        let ones = vec![1; kernel.len()];
         let channels = spec.input_shapes[0][1];
         let transposed = subject.slide(compiled).transposed().is_some();
         let [outer, inner] = if transposed { [channels, k] } else { [k, channels] };
-        return Ok([
-            with_kernel(&[k, linear.features()], &ones),
-            with_kernel(&[outer, inner], &kernel),
-        ]);
+        return Ok([vec![k, linear.features()], with_kernel(&[outer, inner], &kernel)]);
     }
     let mut weights = without_sample_axis(linear.weights())?.dims().to_vec();
     if let Some(last) = weights.last_mut() {
@@ -143,8 +139,7 @@ fn contraction(
         let outs = features / groups;
         let columns = linear.weights().elem_count() / features;
         let perm = |perm: &[i64]| vec![builder::ints_attribute("perm", perm)];
-        let across = graph.op_with("Transpose", &[&random], perm(&[1, 0]));
-        let vectors = graph.reshape(&across, &wide(&vectors_shape));
+        let vectors = graph.op_with("Transpose", &[&random], perm(&[1, 0]));
         // Each group's channels contract to k kernels over that group's inputs.
         let by_group = graph.reshape(&random, &wide(&[groups, outs, k]));
         let by_group = graph.op_with("Transpose", &[&by_group], perm(&[0, 2, 1]));

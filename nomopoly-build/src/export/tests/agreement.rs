@@ -7,6 +7,8 @@ use super::*;
 
 /// Zeros, and scales near both ends of f32.
 const SCALES: [f64; 6] = [0., 1e-30, 1e-3, 1., 1e3, 1e30];
+/// What verifiers judge: squares are numbers.
+const JUDGED_SCALES: [f64; 6] = [0., 1e-15, 1e-3, 1., 1e3, 1e15];
 
 /// A claimed output and proof, `[1, ...]` each.
 struct Claim {
@@ -69,7 +71,7 @@ fn compare_scores(name: &str, subject: &Subject, compare_honest: bool) -> f64 {
     let plan = plan(name, &subject.exported.verifier);
     let verifier = subject.verifier();
     let (mut worst, mut dumped) = (0f64, vec![]);
-    for scale in SCALES {
+    for scale in JUDGED_SCALES {
         let inputs = subject.inputs(scale, 20);
         let (honest, wrong) = claims(subject, &inputs);
         for claim in wrong.iter().chain(compare_honest.then_some(&honest)) {
@@ -114,12 +116,30 @@ fn sharp_verifiers_accept_the_honest_and_reject_the_wrong() {
         for &check in subjects::checks(&operation) {
             let subject = Subject::new(&operation, check, sharp_head());
             let plan = plan(name, &subject.exported.verifier);
-            for scale in SCALES {
+            for scale in JUDGED_SCALES {
                 let inputs = subject.inputs(scale, 20);
                 let (honest, wrong) = claims(&subject, &inputs);
                 let score = exported_score(&plan, &inputs, &honest);
                 assert!(score > 0.9, "{name} {check} at scale {scale}: honest scores {score}");
                 for claim in wrong {
+                    let score = exported_score(&plan, &inputs, &claim);
+                    assert!(score < 0.5, "{name} {check} at {scale}: {} {score}", claim.what);
+                }
+            }
+        }
+    }
+}
+
+/// Squares of such inputs are infinite, or 0: a file then refuses what it cannot judge.
+#[test]
+fn beyond_their_range_verifiers_accept_nothing_wrong() {
+    for (name, operation) in subjects::all() {
+        for &check in subjects::checks(&operation) {
+            let subject = Subject::new(&operation, check, sharp_head());
+            let plan = plan(name, &subject.exported.verifier);
+            for scale in [1e-30, 1e30] {
+                let inputs = subject.inputs(scale, 20);
+                for claim in claims(&subject, &inputs).1 {
                     let score = exported_score(&plan, &inputs, &claim);
                     assert!(score < 0.5, "{name} {check} at {scale}: {} {score}", claim.what);
                 }

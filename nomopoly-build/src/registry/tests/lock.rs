@@ -72,14 +72,15 @@ fn another_schema_names_both_versions_and_the_way_out() {
 #[test]
 fn text_that_is_no_toml_is_refused_with_its_line() {
     let fixture = Fixture::new();
+    let schema = format!("schema = {ARTEFACT_SCHEMA}\n");
     for (text, line) in [
-        ("schema = 2\n\nmodels = {\n", 3),
-        ("schema = 2\n[entries.x]\nid = 3\n", 0),
-        ("schema = \"2\"\n", 1),
-        ("", 1),
-        ("<<<<<<< HEAD\nschema = 2\n", 1),
+        (format!("{schema}\nmodels = {{\n"), 3),
+        (format!("{schema}[entries.x]\nid = 3\n"), 0),
+        ("schema = \"2\"\n".into(), 1),
+        (String::new(), 1),
+        (format!("<<<<<<< HEAD\n{schema}"), 1),
     ] {
-        fixture.write_lock(text);
+        fixture.write_lock(&text);
         let error = fixture.registry.read_lock().unwrap_err();
         assert!(!error.to_string().contains('\n'), "{error}");
         assert!(error.is_unusable_lock());
@@ -87,7 +88,7 @@ fn text_that_is_no_toml_is_refused_with_its_line() {
         // TOML's own position where a field is missing or mistyped is not ours to fix.
         assert!(line == 0 || got == line, "{text:?}: line {got}");
     }
-    fs::write(fixture.root().join(LOCK_FILE), b"schema = 2\n# \xff\n").unwrap();
+    fs::write(fixture.root().join(LOCK_FILE), [schema.as_bytes(), b"# \xff\n"].concat()).unwrap();
     let error = fixture.registry.read_lock().unwrap_err();
     assert!(matches!(error, RegistryError::Parse { line: 2, .. }), "{error}");
 }
