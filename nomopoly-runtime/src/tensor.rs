@@ -217,7 +217,10 @@ impl NamedTensor {
 
     fn check_len(&self) -> Result<()> {
         let len = self.shape.iter().try_fold(1usize, |len, &d| len.checked_mul(d));
-        if len == Some(self.data.len()) { Ok(()) } else { Err(self.len_error()) }
+        // Also of a tensor without elements: tract and ndarray multiply its other extents.
+        let bytes = self.shape.iter().try_fold(16usize, |len, &d| len.checked_mul(d.max(1)));
+        let addressable = bytes.is_some_and(|bytes| bytes <= isize::MAX as usize);
+        if len == Some(self.data.len()) && addressable { Ok(()) } else { Err(self.len_error()) }
     }
 
     /// Checks shape, element type and finiteness against what a model expects.

@@ -23,7 +23,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nomopoly_manifest::{BuildManifest, BuildStatus, CompileOptions, MANIFEST_SCHEMA};
+use nomopoly_manifest::{
+    ARTEFACT_SCHEMA, BuildManifest, BuildStatus, CompileOptions, MANIFEST_SCHEMA,
+};
 
 pub use directives::Directives;
 pub use environment::{Environment, Mode};
@@ -311,7 +313,7 @@ impl Config {
     /// Everything that decides the outcome beside the contents of files.
     fn key(&self, mode: Mode, paths: &[PathBuf]) -> String {
         format!(
-            "{} {MANIFEST_SCHEMA} {mode} {paths:?} {:?} {:?} {:?}",
+            "{} {MANIFEST_SCHEMA} {ARTEFACT_SCHEMA} {mode} {paths:?} {:?} {:?} {:?}",
             env!("CARGO_PKG_VERSION"),
             self.options,
             self.inputs,

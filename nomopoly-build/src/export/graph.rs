@@ -12,7 +12,7 @@ use tract_onnx::prelude::DatumType;
 const OPSET: i64 = 19;
 /// Version of the file format.
 const IR_VERSION: i64 = 9;
-/// The oldest operator set that subgraphs can be written for.
+/// The oldest operator set that all nodes can be written for.
 pub(super) const MIN_OPSET: i64 = 11;
 
 /// A tensor of the graph, by name.
@@ -254,7 +254,7 @@ impl GraphBuilder {
         zeros
     }
 
-    /// What `f` adds, the first time that it is asked for under this name. Not within a branch.
+    /// What `f` adds, the first time that it is asked for under this name.
     ///
     /// # Errors
     /// Those of `f`.

@@ -100,7 +100,7 @@ impl Slide {
     }
 
     /// Whether every position sees one pixel, its own.
-    pub fn is_pointwise(&self) -> bool {
+    fn is_pointwise(&self) -> bool {
         let all = |name: &str, value: i64| {
             let found = self.attributes.iter().find(|attribute| attribute.name == name);
             found.is_none_or(|attribute| attribute.ints.iter().all(|v| *v == value))
@@ -178,9 +178,14 @@ impl Slide {
         let find = |name: &str| self.attributes.iter().find(|attribute| attribute.name == name);
         let dilated = find("dilations").is_some_and(|by| by.ints.iter().any(|by| *by != 1));
         let explicit = find("auto_pad").is_none_or(|auto| auto.s == b"NOTSET");
-        if self.kernel.len() <= 2 && !dilated && explicit {
+        let kernel: Vec<i64> = self.kernel.iter().map(|extent| *extent as i64).collect();
+        // As ONNX Runtime asks of pooling.
+        let padded_less = self.pads().is_some_and(|(begin, end)| {
+            let less = |pads: Vec<i64>| pads.iter().zip(&kernel).all(|(pad, extent)| pad < extent);
+            less(begin) && less(end)
+        });
+        if kernel.len() <= 2 && !dilated && explicit && padded_less {
             // A mean is the faster sum, of one channel in particular.
-            let kernel: Vec<i64> = self.kernel.iter().map(|extent| *extent as i64).collect();
             let mut attributes = vec![
                 builder::ints_attribute("kernel_shape", &kernel),
                 builder::int_attribute("count_include_pad", 1),

@@ -1,7 +1,7 @@
 //! Norms of what operations read, which their rounding units are made of.
 //!
-//! Squares are added up as they are: elements of more than about 10¹⁸ make infinite units, which are
-//! refused, and inputs of less than about 10⁻¹⁸ count as zeros. The runtime divides such tensors by their
+//! Squares are added up as they are: those of elements of more than about 10¹⁸ make infinite units, which
+//! are refused, and those of less than about 10⁻¹⁸ vanish, so that nothing but zeros is accepted. The runtime divides such tensors by their
 //! largest element first, which would be one more pass over every activation here, or a branch that keeps
 //! all of them in memory up to the end.
 

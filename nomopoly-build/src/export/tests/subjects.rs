@@ -126,6 +126,22 @@ pub(super) fn all() -> Vec<(&'static str, Arc<Operation>)> {
                 with(window(), &[("group", 3)]),
             )
         }),
+        ("conv_strided", {
+            let attributes =
+                vec![ints_attribute("strides", &[2, 1]), ints_attribute("pads", &[1, 2, 0, 1])];
+            let constants = [constant(&[4, 3, 3, 3], 1), constant(&[4], 2)];
+            operation("Conv", &[image], &constants, attributes)
+        }),
+        // More padding than a window of its own has pixels.
+        ("conv_wide_padding", {
+            let attributes = vec![ints_attribute("pads", &[1, 1, 1, 1])];
+            operation("Conv", &[image], &[constant(&[4, 3, 1, 1], 1)], attributes)
+        }),
+        ("conv_grouped_plain", {
+            let attributes = vec![ints_attribute("pads", &[1, 0, 1, 1]), int_attribute("group", 2)];
+            let constants = [constant(&[6, 2, 3, 2], 1), constant(&[6], 2)];
+            operation("Conv", &[&[1, 4, 7, 6]], &constants, attributes)
+        }),
         ("conv_pointwise", operation("Conv", &[image], &[constant(&[4, 3, 1, 1], 1)], vec![])),
         ("conv_1d", operation("Conv", &[&[2, 3, 9]], &[constant(&[4, 3, 3], 1)], vec![])),
         ("conv_3d", {
