@@ -166,15 +166,12 @@ impl GraphBuilder {
 
     /// An int64 table of so many columns.
     pub fn int_table(&mut self, columns: usize, values: &[i64]) -> Value {
-        let name = format!("table {columns} {values:?}");
-        if let Some(known) = self.known.get(&name) {
-            return known.clone();
-        }
-        let table = self.fresh("table");
-        let dims = [values.len() / columns.max(1), columns];
-        self.initializers.push(builder::tensor_i64(&table.0, &dims, values));
-        self.known.insert(name, table.clone());
-        table
+        self.once(&format!("table {columns} {values:?}"), |graph| {
+            let table = graph.fresh("table");
+            let dims = [values.len() / columns.max(1), columns];
+            graph.initializers.push(builder::tensor_i64(&table.0, &dims, values));
+            table
+        })
     }
 
     /// A constant of shape `dims`.
@@ -245,30 +242,19 @@ impl GraphBuilder {
 
     /// So many zeros, one constant for all of a size.
     pub fn zeros(&mut self, count: usize) -> Value {
-        let name = format!("zeros {count}");
-        if let Some(known) = self.known.get(&name) {
-            return known.clone();
-        }
-        let zeros = self.floats("zeros", &[count], &vec![0.; count]);
-        self.known.insert(name, zeros.clone());
-        zeros
+        self.once(&format!("zeros {count}"), |graph| {
+            graph.floats("zeros", &[count], &vec![0.; count])
+        })
     }
 
     /// What `f` adds, the first time that it is asked for under this name.
-    ///
-    /// # Errors
-    /// Those of `f`.
-    pub fn once(
-        &mut self,
-        name: &str,
-        f: impl FnOnce(&mut Self) -> Result<Value>,
-    ) -> Result<Value> {
+    pub fn once(&mut self, name: &str, f: impl FnOnce(&mut Self) -> Value) -> Value {
         if let Some(known) = self.known.get(name) {
-            return Ok(known.clone());
+            return known.clone();
         }
-        let value = f(self)?;
+        let value = f(self);
         self.known.insert(name.to_owned(), value.clone());
-        Ok(value)
+        value
     }
 
     /// A vector cut into parts of these sizes, under these names. The sizes are an input since operator
@@ -290,15 +276,9 @@ impl GraphBuilder {
         }
     }
 
-    /// The extents of a tensor, asked for once.
+    /// The extents of a tensor.
     pub fn shape(&mut self, value: &Value) -> Value {
-        let name = format!("shape {value:?}");
-        if let Some(known) = self.known.get(&name) {
-            return known.clone();
-        }
-        let shape = self.op("Shape", &[value]);
-        self.known.insert(name, shape.clone());
-        shape
+        self.once(&format!("shape {value:?}"), |graph| graph.op("Shape", &[value]))
     }
 
     /// ReduceMax, ReduceMean or ReduceSum over all elements, `[1, 1]`.

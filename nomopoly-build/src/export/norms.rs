@@ -69,7 +69,10 @@ impl Norms {
     ) -> Norm {
         let name = format!("patches {x:?} {slide:?} {groups} {scales:?}");
         self.once(graph, name, false, |graph| {
-            let by_pixel = by_pixel(graph, x, scales, groups, slide.kernel.len());
+            // Windows of several forms may slide over one image.
+            let axes = slide.kernel.len();
+            let name = format!("pixels {x:?} {groups} {scales:?}");
+            let by_pixel = graph.once(&name, |graph| by_pixel(graph, x, scales, groups, axes));
             slide.sums(graph, &by_pixel, groups)
         })
     }

@@ -209,7 +209,7 @@ fn product(
     let row = bias.filter(|bias| bias.elem_count() == bias.dims().last().copied().unwrap_or(1));
     if product.weights.rank() == 2 && row.is_some() == bias.is_some() {
         let name = format!("rows {rows:?}");
-        let flat = graph.once(&name, |graph| Ok(graph.reshape(&rows, &[-1, columns])))?;
+        let flat = graph.once(&name, |graph| graph.reshape(&rows, &[-1, columns]));
         let mut inputs = vec![graph.reshape(&rows_of_y, &[-1, features as i64])];
         inputs.push(key.vectors.clone());
         if let Some(row) = row {
