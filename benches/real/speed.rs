@@ -62,7 +62,7 @@ pub fn run(model: &Real, quick: bool) {
     if !report.accepted() {
         println!("{}: AN HONEST INFERENCE WAS REJECTED: {}", model.name, report.reason());
     }
-    let [mut tract, mut ours, mut check, mut theirs] = [(); 4].map(|()| Times::default());
+    let [mut tract, mut ours, mut check, mut theirs] = <[Times; 4]>::default();
     for round in 0..=rounds {
         for turn in 0..4 {
             match (round + turn) % 4 {

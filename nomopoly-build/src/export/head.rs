@@ -7,8 +7,7 @@ use nomopoly_runtime::residual::{FEATURES, MEAN_SQUARE_FLOOR};
 
 use super::generator::concatenated;
 use super::graph::{GraphBuilder, Value};
-use super::norms::Norms;
-use super::sketch::{LargestUnit, Residual};
+use super::sketch::{Residual, Units};
 
 /// Scores `[n, 1, 1]` of n operations, each by its own head, from output residuals and proof residuals
 /// `[n, 1, proof_dim]`; and the largest residual of each output, `[n, 1]`.
@@ -16,11 +15,10 @@ pub(super) fn judge(
     graph: &mut GraphBuilder,
     heads: &[&Head],
     output_residuals: &[Residual],
-    norms: &Norms,
     proof_residuals: &Value,
 ) -> (Value, Value) {
     let n = heads.len();
-    let Measured { largest, means, rounding } = measure(graph, output_residuals, norms);
+    let Measured { largest, means, rounding } = measure(graph, output_residuals);
     let proofs = graph.reshape(proof_residuals, &[n as i64, -1]);
     let proof_largest = graph.reduce_along("ReduceMax", &proofs, 1);
     let proof_squares = graph.square(&proofs);
@@ -68,68 +66,42 @@ struct Measured {
 /// They come together in one node, and the nodes before it are in the order of the operations turned
 /// round: ONNX Runtime goes back from a node to what it needs, from the youngest first, so that it checks
 /// one operation after the other, each while its tensors are in the processor's caches.
-fn measure(graph: &mut GraphBuilder, residuals: &[Residual], norms: &Norms) -> Measured {
+fn measure(graph: &mut GraphBuilder, residuals: &[Residual]) -> Measured {
     let n = residuals.len();
-    let mut of_norms = vec![None; norms.count()];
-    let (mut numbers, mut units) = (vec![], vec![]);
-    for Residual { residual, is_matrix, largest_unit, .. } in residuals.iter().rev() {
-        match largest_unit {
-            LargestUnit::OfNorms { place, .. } => {
-                of_norms[*place].get_or_insert_with(|| norms.largest(graph, *place));
-            }
-            LargestUnit::Of(unit) => {
-                let largest = graph.reduce_all("ReduceMax", unit);
-                units.push(graph.square(&largest));
-            }
-        }
+    let mut numbers = vec![];
+    for Residual { residual, units, is_matrix, .. } in residuals.iter().rev() {
+        let matrix = |graph: &mut GraphBuilder, tensor: &Value| {
+            if *is_matrix { tensor.clone() } else { graph.flat(tensor) }
+        };
+        // Several operations may have units of one tensor.
+        numbers.push(graph.once(&format!("largest of {:?}", units.of), |graph| {
+            let units = matrix(graph, &units.of);
+            graph.reduce_matrix("ReduceMax", &units)
+        }));
         // Squares alone: they have no sign.
-        let mut squares = graph.square(residual);
-        if !is_matrix {
-            squares = graph.flat(&squares);
-        }
+        let squares = graph.square(residual);
+        let squares = matrix(graph, &squares);
         numbers.push(graph.reduce_matrix("ReduceMean", &squares));
         numbers.push(graph.reduce_matrix("ReduceMax", &squares));
     }
-    // 2 n numbers, the largest and the mean of each operation in order, then units.
-    numbers.reverse();
-    units.reverse();
-    let mut known = 2 * n;
-    let (mut places, mut factors, mut summands) = (vec![], vec![], vec![]);
-    let mut place_of = vec![0; norms.count()];
-    for (place, largest) in of_norms.into_iter().enumerate() {
-        if let Some(largest) = largest {
-            numbers.push(largest);
-            place_of[place] = known;
-            known += 1;
-        }
-    }
-    for residual in residuals {
-        let (place, factor, summand) = match residual.largest_unit {
-            LargestUnit::OfNorms { place, factor, summand } => (place_of[place], factor, summand),
-            LargestUnit::Of(_) => {
-                known += 1;
-                (known - 1, 1., 0.)
-            }
-        };
-        places.push(place as i64);
-        factors.push(factor as f32);
-        summands.push(summand as f32);
-    }
-    numbers.extend(units);
-    let numbers: Vec<&Value> = numbers.iter().collect();
+    let numbers: Vec<&Value> = numbers.iter().rev().collect();
     let numbers = graph.op_with("Concat", &numbers, vec![super::axis(0)]);
-    let mut take = |places: &[i64]| {
-        let places = graph.ints(places);
+    // Three of each operation.
+    let mut every_third = |first: i64| {
+        let places: Vec<i64> = (0..n as i64).map(|i| 3 * i + first).collect();
+        let places = graph.ints(&places);
         graph.op_with("Gather", &[&numbers, &places], vec![super::axis(0)])
     };
-    let every_second = |first: i64| (0..n as i64).map(|i| 2 * i + first).collect::<Vec<_>>();
-    let (largest, means) = (take(&every_second(0)), take(&every_second(1)));
-    let rounding = take(&places);
-    let [largest, rounding] = [largest, rounding].map(|squares| graph.op("Sqrt", &[&squares]));
-    let factors = graph.floats("unit_factors", &[n, 1], &factors);
-    let summands = graph.floats("unit_summands", &[n, 1], &summands);
-    let rounding = graph.op("Mul", &[&rounding, &factors]);
-    let rounding = graph.op("Add", &[&rounding, &summands]);
+    let [largest, means, units] = [0, 1, 2].map(&mut every_third);
+    let largest = graph.op("Sqrt", &[&largest]);
+    let mut column = |name: &str, part: fn(&Units) -> f64| {
+        let parts: Vec<f32> = residuals.iter().map(|r| part(&r.units) as f32).collect();
+        graph.floats(name, &[n, 1], &parts)
+    };
+    let factors = column("unit_factors", |units| units.factor);
+    let summands = column("unit_summands", |units| units.summand);
+    let units = graph.op("Mul", &[&units, &factors]);
+    let rounding = graph.op("Add", &[&units, &summands]);
     Measured { largest, means, rounding }
 }
 

@@ -169,33 +169,43 @@ impl Slide {
         Some([builder::ints_attribute("pads", &pads)].into_iter().chain(dilations).collect())
     }
 
-    /// What a window over each channel adds up, divided by the factor that comes with it.
-    pub fn sums(&self, graph: &mut GraphBuilder, x: &Value, channels: usize) -> (Value, f64) {
+    /// What a window over each channel adds up, over [`Slide::sums_are_over`].
+    pub fn sums(&self, graph: &mut GraphBuilder, x: &Value, channels: usize) -> Value {
         if self.is_pointwise() {
-            return (x.clone(), 1.);
+            return x.clone();
         }
-        let taps = self.kernel.iter().product::<usize>();
-        let find = |name: &str| self.attributes.iter().find(|attribute| attribute.name == name);
-        let dilated = find("dilations").is_some_and(|by| by.ints.iter().any(|by| *by != 1));
-        let explicit = find("auto_pad").is_none_or(|auto| auto.s == b"NOTSET");
-        let kernel: Vec<i64> = self.kernel.iter().map(|extent| *extent as i64).collect();
-        // As ONNX Runtime asks of pooling.
-        let padded_less = self.pads().is_some_and(|(begin, end)| {
-            let less = |pads: Vec<i64>| pads.iter().zip(&kernel).all(|(pad, extent)| pad < extent);
-            less(begin) && less(end)
-        });
-        if kernel.len() <= 2 && !dilated && explicit && padded_less {
-            // A mean is the faster sum, of one channel in particular.
-            let mut attributes = vec![
-                builder::ints_attribute("kernel_shape", &kernel),
-                builder::int_attribute("count_include_pad", 1),
-            ];
-            attributes.extend(["strides", "pads"].into_iter().filter_map(find).cloned());
-            return (graph.op_with("AveragePool", &[x], attributes), taps as f64);
+        if let Some(attributes) = self.mean() {
+            return graph.op_with("AveragePool", &[x], attributes);
         }
         let shape: Vec<usize> = [channels, 1].iter().chain(&self.kernel).copied().collect();
         let ones = graph.floats("window", &shape, &vec![1.; shape.iter().product()]);
-        (self.conv(graph, &[x, &ones], channels), 1.)
+        self.conv(graph, &[x, &ones], channels)
+    }
+
+    /// The elements of a window where sums are means, else 1.
+    pub fn sums_are_over(&self) -> f64 {
+        let is_mean = !self.is_pointwise() && self.mean().is_some();
+        if is_mean { self.kernel.iter().product::<usize>() as f64 } else { 1. }
+    }
+
+    /// The mean over a window, padding included, as attributes of AveragePool: the faster sum, of one
+    /// channel in particular. `None` where ONNX Runtime has none of this form.
+    fn mean(&self) -> Option<Vec<pb::AttributeProto>> {
+        let kernel: Vec<i64> = self.kernel.iter().map(|extent| *extent as i64).collect();
+        let find = |name: &str| self.attributes.iter().find(|attribute| attribute.name == name);
+        let dilated = find("dilations").is_some_and(|by| by.ints.iter().any(|by| *by != 1));
+        let explicit = find("auto_pad").is_none_or(|auto| auto.s == b"NOTSET");
+        let (begin, end) = self.pads()?;
+        let less = |pads: Vec<i64>| pads.iter().zip(&kernel).all(|(pad, extent)| pad < extent);
+        if kernel.len() > 2 || dilated || !explicit || !less(begin) || !less(end) {
+            return None;
+        }
+        let mut attributes = vec![
+            builder::ints_attribute("kernel_shape", &kernel),
+            builder::int_attribute("count_include_pad", 1),
+        ];
+        attributes.extend(["strides", "pads"].into_iter().filter_map(find).cloned());
+        Some(attributes)
     }
 
     /// A convolution that slides like this, with weights `[C_out, C_in / groups, ...kernel]`.

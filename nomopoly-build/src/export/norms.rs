@@ -1,94 +1,43 @@
 //! Norms of what operations read, which their rounding units are made of.
 //!
 //! Squares are added up as they are: those of elements of more than about 10¹⁸ make infinite units, which
-//! are refused, and those of less than about 10⁻¹⁸ vanish, so that nothing but zeros is accepted. The runtime divides such tensors by their
-//! largest element first, which would be one more pass over every activation here, or a branch that keeps
-//! all of them in memory up to the end.
-
-use std::collections::BTreeMap;
+//! are refused, and those of less than about 10⁻¹⁸ vanish, so that nothing but zeros is accepted. The
+//! runtime divides such tensors by their largest element first, which would be one more pass over every
+//! activation here, or a branch that keeps all of them in memory up to the end.
 
 use super::graph::{GraphBuilder, Value};
 use super::node::{self, Slide};
 use super::sketch::with_kernel;
 
-/// Norms in a graph.
-#[derive(Debug, Clone)]
-pub(super) struct Norm {
-    /// What there is instead of them: norms divided by `factor`.
-    pub value: Value,
-    pub factor: f64,
-    /// Among all of a graph.
-    pub place: usize,
+/// ‖x_row‖, `[.., rows, 1]`.
+pub(super) fn of_rows(graph: &mut GraphBuilder, rows: &Value) -> Value {
+    graph.once(&format!("norms of rows {rows:?}"), |graph| {
+        let squares = graph.square(rows);
+        let sums = graph.reduce_along("ReduceSum", &squares, -1);
+        graph.op("Sqrt", &[&sums])
+    })
 }
 
-/// The norms that the operations of a graph ask for, each once.
-#[derive(Debug, Default)]
-pub(super) struct Norms {
-    /// What the roots were taken of, and whether that has two axes.
-    squares: Vec<(Value, bool)>,
-    known: BTreeMap<String, Norm>,
-}
-
-impl Norms {
-    fn once(
-        &mut self,
-        graph: &mut GraphBuilder,
-        name: String,
-        is_matrix: bool,
-        squares: impl FnOnce(&mut GraphBuilder) -> (Value, f64),
-    ) -> Norm {
-        if let Some(known) = self.known.get(&name) {
-            return known.clone();
-        }
-        let (squares, factor) = squares(graph);
-        let (value, place) = (graph.op("Sqrt", &[&squares]), self.squares.len());
-        self.squares.push((squares, is_matrix));
-        let norm = Norm { value, factor, place };
-        self.known.insert(name, norm.clone());
-        norm
-    }
-
-    /// ‖x_row‖, `[.., rows, 1]`; whether there are no axes but these two.
-    pub fn of_rows(&mut self, graph: &mut GraphBuilder, rows: &Value, is_matrix: bool) -> Norm {
-        self.once(graph, format!("rows {rows:?}"), is_matrix, |graph| {
-            let squares = graph.square(rows);
-            (graph.reduce_along("ReduceSum", &squares, -1), 1.)
-        })
-    }
-
-    /// Norms of patches, √(Σ_c scales[c] Σ_taps x_c²): `scales` of R outputs, each over the input channels
-    /// of its group, give `[N, R, ...positions]`. Pixels are added up over channels before the window slides
-    /// over them: the constants do not grow with the image.
-    pub fn of_patches(
-        &mut self,
-        graph: &mut GraphBuilder,
-        slide: &Slide,
-        x: &Value,
-        scales: &[f32],
-        groups: usize,
-    ) -> Norm {
-        let name = format!("patches {x:?} {slide:?} {groups} {scales:?}");
-        self.once(graph, name, false, |graph| {
-            // Windows of several forms may slide over one image.
-            let axes = slide.kernel.len();
-            let name = format!("pixels {x:?} {groups} {scales:?}");
-            let by_pixel = graph.once(&name, |graph| by_pixel(graph, x, scales, groups, axes));
-            slide.sums(graph, &by_pixel, groups)
-        })
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.squares.len()
-    }
-
-    /// The largest square of the norm at a place, over that of its factor, `[1, 1]`.
-    pub fn largest(&self, graph: &mut GraphBuilder, place: usize) -> Value {
-        match &self.squares[place] {
-            (squares, true) => graph.reduce_matrix("ReduceMax", squares),
-            (squares, false) => graph.reduce_all("ReduceMax", squares),
-        }
-    }
+/// Norms of patches, √(Σ_c scales[c] Σ_taps x_c²), are this tensor times this factor: `scales` of R outputs,
+/// each over the input channels of its group, give `[N, R, ...positions]`. Pixels are added up over channels
+/// before the window slides over them: the constants do not grow with the image.
+pub(super) fn of_patches(
+    graph: &mut GraphBuilder,
+    slide: &Slide,
+    x: &Value,
+    scales: &[f32],
+    groups: usize,
+) -> (Value, f64) {
+    let image = format!("{x:?} {groups} {scales:?}");
+    let norms = graph.once(&format!("norms of patches {image} {slide:?}"), |graph| {
+        // Windows of several forms may slide over one image.
+        let axes = slide.kernel.len();
+        let by_pixel = graph
+            .once(&format!("pixels {image}"), |graph| by_pixel(graph, x, scales, groups, axes));
+        let sums = slide.sums(graph, &by_pixel, groups);
+        graph.op("Sqrt", &[&sums])
+    });
+    (norms, slide.sums_are_over().sqrt())
 }
 
 /// Weighted squares added up over the channels of each group, `[N, groups, ...]`.

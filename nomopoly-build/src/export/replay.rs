@@ -10,8 +10,8 @@ use nomopoly_runtime::operations::{Linear, Operation};
 use super::graph::{GraphBuilder, Value};
 use super::matrix::Product;
 use super::node::{self, Slide};
-use super::norms::Norms;
-use super::sketch::{self, LargestUnit, Residual, SameShape};
+use super::norms;
+use super::sketch::{self, Residual, SameShape};
 
 /// `|y - f(x)| / unit` for every element, from `expected`, which is f(x).
 ///
@@ -19,7 +19,6 @@ use super::sketch::{self, LargestUnit, Residual, SameShape};
 /// When a tensor cannot be read from its device.
 pub(super) fn residual(
     graph: &mut GraphBuilder,
-    norms: &mut Norms,
     operation: &Operation,
     slide: &Slide,
     inputs: &[Value],
@@ -28,15 +27,15 @@ pub(super) fn residual(
 ) -> Result<Residual> {
     let unit = match operation.linear() {
         Some(linear) if linear.is_channels_first() => {
-            convolution_unit(graph, norms, operation, linear, slide, &inputs[0])?
+            convolution_unit(graph, operation, linear, slide, &inputs[0])?
         }
-        Some(linear) => product_unit(graph, norms, operation, linear, &inputs[0])?,
+        Some(linear) => product_unit(graph, operation, linear, &inputs[0])?,
         None => unit(graph, operation, slide, inputs, expected)?,
     };
     let difference = graph.op("Sub", &[y, expected]);
     let residual = graph.op("Div", &[&difference, &unit]);
     let same_shapes = vec![SameShape::new(expected, y, operation.spec().output_shape.len())];
-    Ok(Residual { residual, is_matrix: false, largest_unit: LargestUnit::Of(unit), same_shapes })
+    Ok(Residual { residual, units: unit.into(), is_matrix: false, same_shapes })
 }
 
 /// Units of the kinds that are not linear.
@@ -104,7 +103,6 @@ fn normalised_terms(graph: &mut GraphBuilder, operation: &Operation, x: &Value) 
 /// 2⁻²⁴ (‖w_c‖ ‖x_patch‖ K^¼ + |b_c|), `[N, C_out, ...positions]`.
 fn convolution_unit(
     graph: &mut GraphBuilder,
-    norms: &mut Norms,
     operation: &Operation,
     linear: &dyn Linear,
     slide: &Slide,
@@ -114,13 +112,13 @@ fn convolution_unit(
     let (groups, channels_in) = (node::int(spec, "group")? as usize, spec.input_shapes[0][1]);
     let features = linear.features();
     let axes = vec![1; slide.kernel.len()];
-    let norm = norms.of_patches(graph, slide, x, &vec![1.; channels_in], groups);
+    let (norms, over) = norms::of_patches(graph, slide, x, &vec![1.; channels_in], groups);
     // Each output channel reads the norm of its group, times its kernel's.
     let kernels = linear.weights().sqr()?.reshape((features, ()))?.sum(1)?.sqrt()?;
     let shape = sketch::with_kernel(&[features, 1], &axes);
     let kernels = graph.tensor_as("kernel_norms", &kernels, &shape)?;
-    let products = graph.op_with("Conv", &[&norm.value, &kernels], vec![node::group(groups)]);
-    let unit = element_unit(graph, linear, norm.factor.sqrt(), &products);
+    let products = graph.op_with("Conv", &[&norms, &kernels], vec![node::group(groups)]);
+    let unit = element_unit(graph, linear, over, &products);
     let bias = operation.constants().get(1);
     let shape = sketch::with_kernel(&[features], &axes);
     let bias = bias.map(|bias| bias.reshape(shape)).transpose()?;
@@ -130,7 +128,6 @@ fn convolution_unit(
 /// 2⁻²⁴ (‖w_c‖ ‖x_row‖ K^¼ + |b_c|), in the shape of the output.
 fn product_unit(
     graph: &mut GraphBuilder,
-    norms: &mut Norms,
     operation: &Operation,
     linear: &dyn Linear,
     x: &Value,
@@ -139,7 +136,7 @@ fn product_unit(
     let rows = product.rows_of_x(graph, x);
     let columns = product.weights.sqr()?.sum_keepdim(product.weights.rank() - 2)?.sqrt()?;
     let columns = graph.tensor("column_norms", &columns)?;
-    let norms = norms.of_rows(graph, &rows, false).value;
+    let norms = norms::of_rows(graph, &rows);
     let products = graph.op("Mul", &[&norms, &columns]);
     let unit = element_unit(graph, linear, 1., &products);
     let unit = with_bias(graph, unit, product.bias.as_ref())?;

@@ -10,7 +10,7 @@ use nomopoly_runtime::operations::{Linear, Operation};
 use super::graph::{GraphBuilder, Value};
 use super::matrix::{Product, without_sample_axis};
 use super::node::{self, Slide};
-use super::norms::Norms;
+use super::norms;
 
 /// The secret of one operation, in the layout in which a graph uses it.
 pub(super) struct Key<T> {
@@ -77,20 +77,27 @@ pub(super) fn turned(kernels: &Tensor) -> Result<Tensor> {
 
 /// What a head judges of an output.
 pub(super) struct Residual {
-    /// In rounding units, signed: of two axes, or of any shape.
+    /// In rounding units, signed.
     pub residual: Value,
+    /// Of which the largest is infinite, that claim is refused.
+    pub units: Units,
+    /// Whether these two have two axes, and not any number.
     pub is_matrix: bool,
-    pub largest_unit: LargestUnit,
     /// Tensors that must have one shape: another would be broadcast.
     pub same_shapes: Vec<SameShape>,
 }
 
-/// Of an operation's units the largest: a claim of which it is infinite is refused.
-pub(super) enum LargestUnit {
-    /// `factor * norm + summand`, of the root of [`Norms::largest`] at a place.
-    OfNorms { place: usize, factor: f64, summand: f64 },
-    /// The largest element of this.
-    Of(Value),
+/// `factor * of + summand`, in any order.
+pub(super) struct Units {
+    pub of: Value,
+    pub factor: f64,
+    pub summand: f64,
+}
+
+impl From<Value> for Units {
+    fn from(of: Value) -> Self {
+        Self { of, factor: 1., summand: 0. }
+    }
 }
 
 /// Two tensors of as many axes, of which the extents of the first and `more` are those of the second.
@@ -124,21 +131,19 @@ pub(super) struct Sketched<'a> {
 /// When a tensor cannot be read from its device.
 pub(super) fn residual(
     graph: &mut GraphBuilder,
-    norms: &mut Norms,
     sketched: &Sketched,
     x: &Value,
     y: &Value,
 ) -> Result<Residual> {
     if sketched.linear.is_channels_first() {
-        convolution(graph, norms, sketched, x, y)
+        convolution(graph, sketched, x, y)
     } else {
-        product(graph, norms, sketched, x, y)
+        product(graph, sketched, x, y)
     }
 }
 
 fn convolution(
     graph: &mut GraphBuilder,
-    norms: &mut Norms,
     sketched: &Sketched,
     x: &Value,
     y: &Value,
@@ -177,23 +182,22 @@ fn convolution(
         let scales = by_group.reshape((groups, 1))?.repeat((1, channels_in / groups))?;
         (scales.flatten_all()?.to_vec1::<f32>()?, 1.)
     };
-    let norm = norms.of_patches(graph, slide, x, &scales, 1);
-    let (factor, summand) = scale(linear, factor * norm.factor.sqrt(), bias)?;
-    let flat_norms = flat(graph, &norm.value);
+    let (norms, over) = norms::of_patches(graph, slide, x, &scales, 1);
+    let (factor, summand) = scale(linear, factor * over, bias)?;
+    let flat_norms = flat(graph, &norms);
     let unit = graph.affine(&flat_norms, factor, summand);
     let mut more = vec![0; spec.output_shape.len()];
     more[1] = features as i64 - key.sketches as i64;
     Ok(Residual {
         residual: graph.op("Div", &[&difference, &unit]),
+        units: Units { of: norms, factor, summand },
         is_matrix: false,
-        largest_unit: LargestUnit::OfNorms { place: norm.place, factor, summand },
         same_shapes: vec![SameShape { first: predicted, more, second: y.clone() }],
     })
 }
 
 fn product(
     graph: &mut GraphBuilder,
-    norms: &mut Norms,
     sketched: &Sketched,
     x: &Value,
     y: &Value,
@@ -222,15 +226,15 @@ fn product(
         let observed = graph.op_with("Gemm", &inputs, minus());
         let difference = graph.op_with("Gemm", &[&flat, &key.weights, &observed], minus());
         let frobenius = f64::from(product.weights.sqr()?.sum_all()?.to_scalar::<f32>()?).sqrt();
-        let norm = norms.of_rows(graph, &flat, true);
+        let norms = norms::of_rows(graph, &flat);
         let (factor, summand) = scale(linear, frobenius, bias)?;
-        let unit = graph.affine(&norm.value, factor, summand);
+        let unit = graph.affine(&norms, factor, summand);
         let mut more = vec![0; rank];
         more[rank - 1] = features as i64 - columns;
         return Ok(Residual {
             residual: graph.op("Div", &[&difference, &unit]),
+            units: Units { of: norms, factor, summand },
             is_matrix: true,
-            largest_unit: LargestUnit::OfNorms { place: norm.place, factor, summand },
             same_shapes: vec![SameShape { first: rows, more, second: rows_of_y }],
         });
     }
@@ -247,14 +251,14 @@ fn product(
     let axes = product.weights.rank();
     let frobenius = product.weights.sqr()?.sum_keepdim(axes - 1)?.sum_keepdim(axes - 2)?.sqrt()?;
     let frobenius = graph.tensor("frobenius", &frobenius)?;
-    let norm = norms.of_rows(graph, &rows, false);
-    let norms = graph.op("Mul", &[&norm.value, &frobenius]);
+    let norms = norms::of_rows(graph, &rows);
+    let norms = graph.op("Mul", &[&norms, &frobenius]);
     let (factor, summand) = scale(linear, 1., bias)?;
     let unit = graph.affine(&norms, factor, summand);
     Ok(Residual {
         residual: graph.op("Div", &[&difference, &unit]),
+        units: unit.into(),
         is_matrix: false,
-        largest_unit: LargestUnit::Of(unit),
         same_shapes: vec![
             SameShape::new(&predicted, &observed, rank),
             SameShape::new(&unbiased, &rows_of_y, rank),

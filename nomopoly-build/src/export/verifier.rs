@@ -8,7 +8,6 @@ use nomopoly_runtime::{CompiledOperation, OperationVerifier, Result};
 use super::generator::Size;
 use super::graph::{GraphBuilder, Value};
 use super::node::Slide;
-use super::norms::Norms;
 use super::sketch::{Key, Sketched};
 use super::{export_key, generator, head, inputs, node, replay, sketch};
 
@@ -28,20 +27,19 @@ pub(super) fn export(compiled: &CompiledOperation) -> Result<Vec<u8>> {
                 operation.linear().map_or(Device::Cpu, |linear| linear.weights().device().clone());
             let verifier = OperationVerifier::new(compiled.clone(), &export_key(id), &device)?;
             let slide = Slide::of(operation.spec());
-            let mut norms = Norms::default();
             let residual = match (operation.linear(), verifier.contracted()) {
                 (Some(linear), Some(contracted)) => {
                     let key = Key::new(operation, linear, &slide, contracted)?.bake(&mut graph)?;
                     let sketched = Sketched { operation, linear, slide: &slide, key: &key };
-                    sketch::residual(&mut graph, &mut norms, &sketched, &x[0], &y)?
+                    sketch::residual(&mut graph, &sketched, &x[0], &y)?
                 }
                 _ => {
                     let expected = node::apply(&mut graph, operation, &x)?;
-                    replay::residual(&mut graph, &mut norms, operation, &slide, &x, &expected, &y)?
+                    replay::residual(&mut graph, operation, &slide, &x, &expected, &y)?
                 }
             };
             let difference = proof_residuals(&mut graph, &[(generator, y)], &proof, Size::Fixed)?;
-            let score = head::judge(&mut graph, &[network], &[residual], &norms, &difference).0;
+            let score = head::judge(&mut graph, &[network], &[residual], &difference).0;
             graph.flat(&score)
         }
     };

@@ -13,7 +13,6 @@ use nomopoly_runtime::{CompiledOperation, Error, VerifierKey};
 
 use super::super::generator::Size;
 use super::super::graph::{GraphBuilder, Value};
-use super::super::norms::Norms;
 use super::super::sketch::{self, Key, Residual, SameShape, Sketched};
 use super::super::verifier::proof_residuals;
 use super::super::{axis, head, replay};
@@ -111,6 +110,7 @@ pub(super) fn export(
     };
     let count = judged.len();
     let vector = |graph: &mut GraphBuilder, parts: &[Value]| {
+        // The first is the youngest, and computed first.
         let flat = parts.iter().rev().map(|part| graph.reshape(part, &[-1]));
         let mut flat: Vec<Value> = flat.collect();
         flat.reverse();
@@ -248,7 +248,6 @@ impl Keys {
 struct Operations<'a> {
     heads: Vec<&'a Head>,
     residuals: Vec<Residual>,
-    norms: Norms,
 }
 
 impl<'a> Operations<'a> {
@@ -259,7 +258,7 @@ impl<'a> Operations<'a> {
         value: &impl Fn(&str) -> Value,
         shapes: &mut Shapes,
     ) -> Result<Self, Error> {
-        let (mut heads, mut residuals, mut norms) = (vec![], vec![], Norms::default());
+        let (mut heads, mut residuals) = (vec![], vec![]);
         for compiled in &subject.proved {
             let operation = &compiled.operation;
             let name = operation.output();
@@ -280,16 +279,16 @@ impl<'a> Operations<'a> {
                     return Err(unfit("it is revealed, and nothing sketches it"));
                 };
                 let sketched = Sketched { operation, linear, slide, key };
-                sketch::residual(graph, &mut norms, &sketched, &x[0], &claimed)?
+                sketch::residual(graph, &sketched, &x[0], &claimed)?
             } else {
                 let truth = value(name);
-                replay::residual(graph, &mut norms, operation, slide, &x, &truth, &claimed)?
+                replay::residual(graph, operation, slide, &x, &truth, &claimed)?
             };
             let scalar = operation.spec().output_shape.is_empty();
             shapes.must_equal(scalar, &residual.same_shapes);
             residuals.push(residual);
         }
-        Ok(Self { heads, residuals, norms })
+        Ok(Self { heads, residuals })
     }
 
     /// Scores and largest residuals, n elements each.
@@ -302,7 +301,7 @@ impl<'a> Operations<'a> {
         let proofs = graph.op_with("Concat", &proofs.iter().collect::<Vec<_>>(), vec![axis(0)]);
         let proofs = graph.reshape(&proofs, &[self.heads.len() as i64, 1, -1]);
         let proofs = proof_residuals(graph, &subject.generators(), &proofs, subject.size)?;
-        Ok(head::judge(graph, &self.heads, &self.residuals, &self.norms, &proofs))
+        Ok(head::judge(graph, &self.heads, &self.residuals, &proofs))
     }
 }
 
