@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Times exported provers and verifiers of real models against the models, in ONNX Runtime on one thread,
-# and the digits and ResNet-18 in a headless browser where there is one. Prints a line of JSON per model:
-# ratios over plain inference, a few calls of each by turns in one run. Models and inputs come from scripts/fetch-models.sh and
-# scripts/export-models.sh (target/models); everything written goes to target/exports.
+# Times exported provers and verifiers of real models against the models, in ONNX Runtime on one thread: a line
+# of JSON per model with ratios over plain inference, by turns in one run. Then the same verifiers in a headless
+# Chromium, where npm and a browser are. Models and inputs come from scripts/fetch-models.sh and
+# scripts/export-models.sh (target/models); everything written goes to target/exports and target/browser.
 #
 #     scripts/exports.sh [MODEL..]      # of resnet18 mobilenet_v2 minilm digits; default: all
 set -euo pipefail
@@ -14,6 +14,11 @@ mkdir -p "$out"
 cargo build --quiet --features nomopoly-build/cli --bin cargo-nomopoly
 nomopoly() { target/debug/cargo-nomopoly nomopoly --quiet "$@" --registry "$out/ops" > /dev/null; }
 
+browser=
+if command -v npm >/dev/null && NOMOPOLY_EXPORTED=$out examples/browser/setup.sh --test; then
+    browser=yes
+fi
+
 measure() {
     local name=$1 model=$2 inputs=$3 shape=$4 options=$5
     shift 5
@@ -24,13 +29,10 @@ measure() {
     # shellcheck disable=SC2086 # several words are meant
     nomopoly compile "$model" --calibration "$inputs" $options "$@"
     nomopoly export "$model" --out "$out/$name"
-    nomopoly export "$model" --out "$out/$name-fixed" --fixed-shapes
     nomopoly export "$model" --out "$out/$name-baked" --bake-key
-    for folder in "$out/$name" "$out/$name-fixed"; do
-        printf '%s ' "${folder#"$out"/}"
-        "$python" scripts/models/measure_exports.py "$model" "$folder" "$inputs" \
-            --baked "$out/$name-baked" ${shape:+--shape "$shape"}
-    done
+    "$python" scripts/models/measure_exports.py "$model" "$out/$name" "$inputs" \
+        --baked "$out/$name-baked" ${shape:+--shape "$shape"}
+    [ -z "$browser" ] || target/browser/venv/bin/python examples/browser/bench_page.py "$model" "$out/$name" "$inputs"
 }
 
 models=${*:-resnet18 mobilenet_v2 minilm digits}

@@ -65,8 +65,8 @@ CHEATS = {
 class Host:
     """prover.onnx, ready to run, and what the cheats need beside it."""
 
-    def __init__(self, folder, first):
-        """`folder`: what the export wrote. `first`: an input that counts as seen before all others."""
+    def __init__(self, folder, seen):
+        """`folder`: what the export wrote. `seen`: two different inputs that count as seen before all others."""
         path = pathlib.Path(folder, "prover.onnx")
         contract = json.loads(pathlib.Path(folder, "export.json").read_text())
         self.honest = onnxruntime.InferenceSession(path)
@@ -76,7 +76,8 @@ class Host:
         names = [tensor["name"] for tensor in contract["transcript"]]
         self.inner = next(name for name in names if name != self.answer)
         self.rounded = onnxruntime.InferenceSession(rounded_to_int8(path))
-        self.seen = [first]
+        # Two different ones are enough: one of them differs from whatever comes next.
+        self.seen = list(seen)
 
     def run(self, image, session=None):
         """Every output of prover.onnx by its name."""
@@ -86,7 +87,6 @@ class Host:
     def infer(self, image, cheat):
         """What this host, honest or cheating, sends for `image`."""
         outputs = CHEATS[cheat](self, image)
-        # Two different inputs are enough: one of them differs from whatever comes next.
         if not numpy.array_equal(self.seen[-1], image):
             self.seen = [self.seen[-1], image]
         return outputs

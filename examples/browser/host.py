@@ -165,8 +165,8 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, port, exported):
         self.exported = pathlib.Path(exported)
         self.samples = samples()
-        first = numpy.array(self.samples[3]["levels"], numpy.float32).reshape(SHAPE) / 16
-        self.host = Host(self.exported, first)
+        seen = [numpy.array(self.samples[i]["levels"], numpy.float32).reshape(SHAPE) / 16 for i in (3, 4)]
+        self.host = Host(self.exported, seen)
         # This machine only: nobody else needs it, and browsers give localhost a secure context.
         super().__init__(("127.0.0.1", port), Handler)
 

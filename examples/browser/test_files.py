@@ -29,6 +29,10 @@ class Files(Case):
                 self.replace_file(name, bytes(data))
                 self.refuses_to_start("file-altered", name)
 
+    def test_page_without_digests(self):
+        self.page.add_init_script("Object.defineProperty(crypto, 'subtle', { value: undefined })")
+        self.refuses_to_start("insecure", "https and localhost")
+
     def test_files_that_are_none(self):
         self.replace_files({"verifier.onnx": b"not a model"})
         self.refuses_to_start("unreadable", "verifier.onnx")

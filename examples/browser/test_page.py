@@ -46,7 +46,8 @@ class Answers(Case):
 
     def test_every_cheat_is_refused_and_ends_the_key(self):
         self.open()
-        for number, label in enumerate([2, 5, 8]):
+        # The first is one that the host has seen before all others.
+        for number, label in enumerate([3, 5, 8]):
             for cheat in CHEATS:
                 with self.subTest(cheat=cheat, label=label):
                     self.load(label)
@@ -131,6 +132,8 @@ class Answers(Case):
     def test_another_size_of_an_open_dimension_is_refused(self):
         self.open()
         self.load(6)
+        contract = json.loads((EXPORTED / "export.json").read_text())
+        operations = [operation["name"] for operation in contract["operations"]]
         for name in [self.server.host.inner, self.server.host.answer]:
 
             def alter(tensors):
@@ -140,8 +143,32 @@ class Answers(Case):
                 self.tamper(alter)
                 state, reason, text = self.ask()
                 self.assertEqual(state, "refused", text)
-                # Found by a check of shapes, or since verifier.onnx cannot be run at all.
-                self.assertIn(reason, ["wrong-shape", "operations", "verifier-failed"])
+                # Found by the check of shapes, or since verifier.onnx cannot go on: in a node with an operation's name.
+                self.assertIn(reason, ["wrong-shape", "verifier-failed"])
+                self.assertTrue("shapes" in text or any(operation in text for operation in operations), text)
+
+    def test_a_page_without_a_key_judges_nothing(self):
+        # The key ends with a refusal; here no new one can be drawn.
+        self.open()
+        self.load(1)
+        self.page.evaluate("() => (crypto.getRandomValues = () => { throw new Error('no randomness'); })")
+        state, reason, text = self.ask("altered")
+        self.assertEqual((state, reason), ("failed", "error"), text)
+        self.assertIn("no randomness", text)
+        self.assertTrue(self.page.is_disabled("#send"))
+        self.load(2)
+        self.assertEqual(self.verdict()[0], "failed", "what cannot be asked is not said to be ready")
+        self.complaints = [text for text in self.complaints if "no randomness" not in text]
+
+    def test_tensors_whose_names_are_numbers(self):
+        self.open()
+        tensors = {"b": numpy.arange(3, dtype=numpy.float32), "191": numpy.arange(2, dtype=numpy.int64)}
+        read = """async (bytes) => {
+            const { tensors } = (await import("./safetensors.js")).decode(Uint8Array.from(bytes));
+            return [...tensors].map(([name, { data }]) => [name, Array.from(data, Number)]);
+        }"""
+        found = self.page.evaluate(read, list(safetensors.encode(tensors, {})))
+        self.assertEqual(found, [["b", [0, 1, 2]], ["191", [0, 1]]])
 
     def test_a_host_that_does_not_answer_is_named(self):
         self.open()

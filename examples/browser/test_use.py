@@ -94,10 +94,13 @@ class Presentation(Case):
             self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             self.open()
             self.assert_accessible()
-            for cheat in ["honest", "altered"]:
+            for cheat, said in [("honest", "Accepted"), ("altered", "Refused")]:
                 self.load(3)
                 self.ask(cheat)
                 self.assert_accessible()
+                # What a screen reader is told without asking.
+                spoken = self.page.locator("#verdict").aria_snapshot()
+                self.assertRegex(spoken, rf"(?s)^- status:.*{said}.*")
                 if scheme == "dark":
                     self.screenshot(f"dark-{cheat}")
 

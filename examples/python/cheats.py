@@ -110,8 +110,8 @@ dishonest = HTTPServer(("127.0.0.1", 0), Dishonest)
 threading.Thread(target=dishonest.serve_forever, daemon=True).start()
 
 
-def refused(case, sent, names, inputs=None, in_rust=True, **options):
-    """A case that has to be refused with words that match `names`: by the client, and in Rust."""
+def refused(case, sent, names, in_rust=None, inputs=None, **options):
+    """A case that has to be refused with words that match `names`: by the client, and in Rust with `in_rust`."""
     global tried
     tried += 1
     inputs = inputs or rows(0, 2)
@@ -123,16 +123,19 @@ def refused(case, sent, names, inputs=None, in_rust=True, **options):
         Dishonest.reply = sent
     accepted, said = client(f"http://127.0.0.1:{dishonest.server_port}", inputs, **options)
     right = not accepted and "REFUSED" in said and re.search(names, said)
-    if not in_rust:
+    if in_rust is None:
         return line(case, right, said)
     accepted_in_rust, said_in_rust = rust(inputs, sent)
-    line(case, right and not accepted_in_rust, said, said_in_rust)
+    right = right and not accepted_in_rust and re.search(in_rust, said_in_rust)
+    line(case, right, said, said_in_rust)
 
 
 export = json.loads((folder / "export.json").read_text())
 output = export["outputs"][0]["name"]
 revealed = (export["transcript"] or export["outputs"])[0]["name"]
 proof = export["proofs"][0]["name"]
+# Shapes in all, or the node in which verifier.onnx cannot go on: it has the name of an operation.
+somewhere = "|".join(["not the shapes", *(re.escape(operation["name"]) for operation in export["operations"])])
 
 for file in ("prover.onnx", "verifier.onnx", "key.onnx"):
     try:
@@ -172,9 +175,11 @@ for count in (1, 2, len(next(iter(given.values())))):
 
 # Hosts that run something else.
 honest, other = infer(folder / "prover.onnx", rows(0, 2)), infer(folder / "prover.onnx", rows(2, 2))
-refused("weights changed by 1 %", infer(changed(folder / "prover.onnx", scratch / "prover.onnx"), rows(0, 2)), "scores")
-refused("another input", other, "scores")
-refused("another input, which is sent along", other | rows(2, 2), "scores")
+noisy = infer(changed(folder / "prover.onnx", scratch / "prover.onnx"), rows(0, 2))
+refused("weights changed by 1 %", noisy, "scores", "REJECTED")
+refused("another input", other, "scores", "REJECTED")
+sent_along = f"{re.escape(next(iter(given)))} is not asked for"
+refused("another input, which is sent along", other | rows(2, 2), sent_along, f"`{next(iter(given))}` is no tensor of a proof")
 
 # Another version of the model, compiled and exported like the first.
 second = changed(model, scratch / "second.onnx")
@@ -184,52 +189,81 @@ for arguments in (["compile", second], ["export", second, "--out", scratch / "se
         sys.exit(done.stderr)
 version = infer(scratch / "second/prover.onnx", rows(0, 2))
 identity = {"nomopoly.identity": honest["nomopoly.identity"]}
-refused("another version of the model", version, "proof is of another model")
-refused("another version that says it is this one", version | identity, "scores")
+refused("another version of the model", version, "proof is of another model", "another model")
+refused("another version that says it is this one", version | identity, "scores", "REJECTED")
 
 # Tensors changed on the way: one number, by 1 % of the tensor's norm (a label by 1).
 bumped = {name: honest[name].copy() for name in (output, revealed)}
 for tensor in bumped.values():
     tensor.flat[0] += 0.01 * np.linalg.norm(tensor) if tensor.dtype == np.float32 else 1
-refused("output changed by 1 %", honest | {output: bumped[output]}, re.escape(output) + ".* scores")
-refused("transcript changed by 1 %", honest | {revealed: bumped[revealed]}, re.escape(revealed) + ".* scores")
-refused("proof of another input", honest | {proof: other[proof]}, "scores")
+refused("output changed by 1 %", honest | {output: bumped[output]}, re.escape(output) + ".* scores", "REJECTED")
+changes = honest | {revealed: bumped[revealed]}
+refused("transcript changed by 1 %", changes, re.escape(revealed) + ".* scores", "REJECTED")
+refused("proof of another input", honest | {proof: other[proof]}, "scores", "REJECTED")
 for title, value in (("NaN", np.nan), ("infinity", np.inf)):
     tensor = bumped[revealed].copy()
     tensor.flat[0] = value
-    refused(f"{title} in the transcript", honest | {revealed: tensor}, re.escape(revealed) + " is not finite")
+    refused(f"{title} in the transcript", honest | {revealed: tensor}, re.escape(revealed) + " is not finite", revealed)
 floats = [name for name in honest if honest[name].dtype == np.float32]
-refused("NaN everywhere", honest | {name: honest[name] * np.nan for name in floats}, "is not finite")
-refused("zeros everywhere", honest | {name: honest[name] * 0 for name in floats}, "scores")
-refused("everything too large", honest | {name: honest[name] * np.float32(1e30) for name in floats}, "scores")
+refused("NaN everywhere", honest | {name: honest[name] * np.nan for name in floats}, "is not finite", "not finite")
+refused("zeros everywhere", honest | {name: honest[name] * 0 for name in floats}, "scores", "REJECTED")
+huge = honest | {name: honest[name] * np.float32(1e30) for name in floats}
+refused("everything too large", huge, "scores", "REJECTED")
 
 # Tensors that are not what was asked for.
 for tensor in dict.fromkeys((output, revealed, proof, "nomopoly.identity")):
     rest = {name: array for name, array in honest.items() if name != tensor}
-    refused(f"missing: {tensor}", rest, re.escape(tensor))
-refused("shape: a flat transcript", honest | {revealed: honest[revealed].ravel()}, re.escape(revealed))
-refused("shape: one answer for two inputs", honest | {output: honest[output][:1]}, "")
+    refused(f"missing: {tensor}", rest, re.escape(tensor) + " is missing", re.escape(tensor) + ".* is missing")
+    renamed = rest | {"renamed": honest[tensor]}
+    refused(f"renamed: {tensor}", renamed, re.escape(tensor) + " is missing.*renamed is not", re.escape(tensor))
+refused("one more tensor", honest | {"more": honest[proof]}, "more is not asked for", "more")
+flat = honest | {revealed: honest[revealed].ravel()}
+refused("shape: a flat transcript", flat, re.escape(revealed) + " has shape", re.escape(revealed))
+refused("shape: one answer for two inputs", honest | {output: honest[output][:1]}, somewhere, re.escape(output))
 twice = {name: np.concatenate([array, array]) for name, array in rows(0, 1).items()}
-refused("shape: one row of all for two equal inputs", infer(folder / "prover.onnx", rows(0, 1)), "", inputs=twice)
-refused("shape: two rows of all for one input", infer(folder / "prover.onnx", twice), "", inputs=rows(0, 1))
-refused("shape: no rows", honest | {revealed: honest[revealed][:0]}, "")
-refused("type: float64", honest | {revealed: honest[revealed].astype(np.float64)}, "data type.*double")
-refused("type: pickled objects", honest | {revealed: honest[revealed].astype(object)}, "allow_pickle", in_rust=False)
-refused("not an archive", b"PK\3\4", "zip", in_rust=False)
+one = infer(folder / "prover.onnx", rows(0, 1))
+refused("shape: one row of all for two equal inputs", one, somewhere, "shape", inputs=twice)
+two = infer(folder / "prover.onnx", twice)
+refused("shape: two rows of all for one input", two, somewhere, "shape", inputs=rows(0, 1))
+refused("shape: no rows", honest | {revealed: honest[revealed][:0]}, somewhere, re.escape(revealed))
+for dtype in (np.float64, np.float16, np.int32):
+    array = honest[revealed].astype(dtype)
+    refused(f"type: {array.dtype}", honest | {revealed: array}, f"{re.escape(revealed)} is of {array.dtype}", revealed)
+refused("type: pickled objects", honest | {revealed: honest[revealed].astype(object)}, "allow_pickle")
+refused("not an archive", b"PK\3\4", "zip")
 
-# Keys and verifiers.
+# Keys, and files that are not what was exported.
 second_export = json.loads((scratch / "second/export.json").read_text())
 second_key = key.draw(scratch / "second", second_export)
-refused("key of another model", honest, "key is of another model|nomopoly.key/", in_rust=False, secret=second_key)
+refused("key of another model", honest, "key is of another model|nomopoly.key/", secret=second_key)
 keys = key.draw(folder, export)
 vectors = next(name for name in keys if "vectors" in name)
-part = {name: array for name, array in keys.items() if name != vectors}
-refused("key tensor from the host", honest | keys, re.escape(vectors), in_rust=False, secret=part)
-edited = shutil.copytree(folder, scratch / "edited")
-file = onnx.load(edited / "verifier.onnx")
-file.doc_string += "edited"
-onnx.save(file, edited / "verifier.onnx")
-refused("verifier.onnx edited", honest, "verifier.onnx is not the file", in_rust=False, folder=edited)
+rest = {name: array for name, array in keys.items() if name != vectors}
+refused("key tensor from the host", honest | keys, re.escape(vectors), secret=rest)
+part = keys[vectors]
+for title, array in (("NaN", part * np.nan), ("float64", part.astype(float)), ("flat", part.ravel())):
+    refused(f"key with a tensor that is {title}", honest, re.escape(vectors), secret=keys | {vectors: array})
+for file in ("verifier.onnx", "key.onnx"):
+    edited = shutil.copytree(folder, scratch / f"edited-{file}")
+    proto = onnx.load(edited / file)
+    proto.doc_string += "edited"
+    onnx.save(proto, edited / file)
+    refused(f"{file} edited", honest, f"{file} is not the file", folder=edited)
+for schema in (export["schema"] - 1, export["schema"] + 1):
+    other_schema = shutil.copytree(folder, scratch / f"schema-{schema}")
+    (other_schema / "export.json").write_text(json.dumps(export | {"schema": schema}))
+    refused(f"export.json of schema {schema}", honest, f"has schema {schema}", folder=other_schema)
+
+# One file with a key of its own inside.
+done = nomopoly("export", model, "--out", scratch / "baked", "--bake-key", "--registry", work / "ops")
+if done.returncode:
+    sys.exit(done.stderr)
+file = io.BytesIO()
+np.savez(file, **honest)
+Dishonest.reply = file.getvalue()
+accepted, said = client(f"http://127.0.0.1:{dishonest.server_port}", rows(0, 2), folder=scratch / "baked")
+line("honest: a verifier with a baked key", accepted, said)
+refused("transcript changed, for a baked key", changes, re.escape(revealed) + ".* scores", folder=scratch / "baked")
 
 print(f"{name}: {tried} ways to cheat, {failures} lines that are not as they should be")
 sys.exit(failures > 0)

@@ -8,10 +8,12 @@ the exported files, and `claims.json` with claims of every attack of the audit a
 said of them. For every model:
 
 - the files pass ONNX's full check and use its standard domain;
-- each file's SHA-256 is that of `export.json`;
+- each file's SHA-256 is that of `export.json`, and its metadata say what that says;
 - honest runs of `prover.onnx` are accepted under fresh keys of `key.onnx`, at several scales;
+- what it recomputes of the outputs is what was claimed, up to rounding;
 - of every recorded claim, verdict and scores are Rust's;
 - an identity of another model, a key of another model and what is not finite are refused;
+- a tensor that is missing, or of another type or rank, is named by ONNX Runtime;
 - every altered tensor of an honest proof is refused.
 
 The exit code is 1 if a model failed, 2 if there was none.
@@ -26,6 +28,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+# What ONNX Runtime raises for what it does not take, and for nodes that cannot go on.
+RUNTIME_ERRORS = (ValueError, state.InvalidArgument, state.Fail, state.RuntimeException)
 
 HONEST_RUNS = 50
 SCALES = (1e-3, 1.0, 1e3, 1e-12, 1e12)
@@ -41,7 +47,7 @@ def require(condition, message):
 def session(path):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # refusals are looked at where they are made
     return onnxruntime.InferenceSession(str(path), options)
 
 
@@ -75,10 +81,31 @@ class Model:
             require(domains <= {"", "ai.onnx"}, f"{role} uses domains {sorted(domains)}")
             opset = max(opset.version for opset in model.opset_import)
             require(opset == self.interface["opset"], f"{role} has operator set {opset}")
+            self.check_metadata(role, {entry.key: entry.value for entry in model.metadata_props})
             self.files[role] = session(path)
         for name, info in self.interface["files"].items():
             digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
             require(digest == info["sha256"], f"{name} was changed")
+
+    def check_metadata(self, role, metadata):
+        interface = self.interface
+        secret = role == "verifier" and interface["secret"]
+        expected = {
+            "nomopoly.role": role,
+            "nomopoly.schema": str(interface["schema"]),
+            "nomopoly.artefact_schema": str(interface["artefact_schema"]),
+            "nomopoly.model": interface["model"]["name"],
+            "nomopoly.model_digest": interface["model"]["digest"],
+            "nomopoly.operations_digest": interface["model"]["operations"],
+            "nomopoly.secret": "true" if secret else "false",
+        }
+        for key, value in expected.items():
+            require(metadata.get(key) == value, f"{role}: {key} is {metadata.get(key)!r}, not {value!r}")
+        expected = {"nomopoly.options": interface["options"], "nomopoly.guarantee": interface["operations"]}
+        for key, value in expected.items():
+            require(json.loads(metadata.get(key, "null")) == value, f"{role}: {key} is {metadata.get(key)}")
+        certified = [op["certified_deviation"] for op in interface["operations"] if op["checked_by"] == "sketch"]
+        require(all(d and d < 0.1 for d in certified), f"certified deviations are {certified}")
 
     def key(self):
         random = {info["name"]: normals(info["shape"]) for info in self.interface["random"]}
@@ -104,7 +131,13 @@ def check(folder):
         proof = run(model.files["prover"], inputs)
         # What the host sends never overrides an input or the key.
         verdict = model.judge(proof, inputs, key)
-        require(verdict["nomopoly.verdict"], f"honest run {number} is refused: {verdict}")
+        for said in ("verdict", "same_model", "same_key", "same_shapes"):
+            require(verdict[f"nomopoly.{said}"], f"honest run {number}: no {said}: {verdict}")
+        for name, tensor in verdict.items():
+            if name.startswith("nomopoly.recomputed/"):
+                claimed = proof[name.removeprefix("nomopoly.recomputed/")]
+                near = tensor.shape == claimed.shape and np.allclose(tensor, claimed, rtol=1e-4, atol=1e-6)
+                require(near, f"{name} is not what was claimed")
 
     edits = 0
     inputs = model.inputs(random, 1.0)
@@ -126,11 +159,24 @@ def check(folder):
         verdict = model.judge(other, inputs)
         require(not verdict["nomopoly.verdict"], f"another {name} is accepted")
         require(not verdict[f"nomopoly.{said}"], f"another {name} is not told")
-    try:
-        model.judge({k: v for k, v in proof.items() if k != name}, inputs)
-        require(False, "a claim without a key is judged")
-    except ValueError as error:
-        require("nomopoly.key" in str(error), f"a missing tensor is not named: {error}")
+    whole = {**proof, **key}
+    for name, tensor in whole.items():
+        rest = {other: whole[other] for other in whole if other != name}
+        as_it_is_not = [rest, {**rest, name: tensor[None]}]
+        for tensors in as_it_is_not:
+            try:
+                model.judge(tensors, inputs)
+            except RUNTIME_ERRORS as error:
+                require(name in str(error), f"`{name}` is not named: {error}")
+            else:
+                require(False, f"without `{name}`, or with one of another rank, there is a verdict")
+        try:
+            model.judge({**rest, name: tensor.astype(np.int16)}, inputs)
+        except RUNTIME_ERRORS as error:
+            # ONNX Runtime names the types, and not the tensor.
+            require("int16" in str(error), f"the type of `{name}` is not named: {error}")
+        else:
+            require(False, f"`{name}` of another type is judged")
 
     names = [operation["name"] for operation in model.interface["operations"]]
     claims = json.loads((folder / "claims.json").read_text())

@@ -32,17 +32,13 @@ export async function loadContract() {
 /** A file that export.json names, found to be as it was exported. */
 export async function loadFile(contract, name) {
   const bytes = await get(`exported/${name}`);
-  // Browsers give `subtle` to pages from https and localhost only; `digestsChecked` says so on the page.
-  if (digestsChecked()) {
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    if (hex !== contract.files?.[name]?.sha256) {
-      throw new Refusal("file-altered", `${name} was changed after export: it is not the file that export.json names`);
-    }
+  if (crypto.subtle === undefined) {
+    throw new Refusal("insecure", "Browsers compute digests for pages from https and localhost only: open this page there");
+  }
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (hex !== contract.files?.[name]?.sha256) {
+    throw new Refusal("file-altered", `${name} was changed after export: it is not the file that export.json names`);
   }
   return bytes;
-}
-
-export function digestsChecked() {
-  return crypto.subtle !== undefined;
 }

@@ -2,7 +2,6 @@
 
 import { Bitmap } from "./bitmap.js";
 import { showGrid, showPad } from "./draw.js";
-import { digestsChecked } from "./exported.js";
 import { HostError, infer } from "./host.js";
 import { Refusal } from "./refusal.js";
 import { hideReport, showReport, showVerdict } from "./report.js";
@@ -44,6 +43,9 @@ $("ask").addEventListener("submit", async (event) => {
   $("send").setAttribute("aria-disabled", "true");
   const slow = setTimeout(() => showVerdict("busy", "Asking", "The host has not answered yet."), 400);
   await ask(Float32Array.from(levels, (level) => level / 16), new FormData(event.target).get("cheat")).catch(fail);
+  // Without a key nothing can be checked.
+  if (!verifier?.ready) verifier = null;
+  $("send").disabled = verifier === null;
   clearTimeout(slow);
   $("send").removeAttribute("aria-disabled");
   busy = false;
@@ -68,49 +70,44 @@ async function ask(values, cheat) {
     const digit = report.logits.indexOf(Math.max(...report.logits));
     showVerdict("accepted", "Accepted", `The host says ${digit}, and its work agrees with this page's key.`);
   } else {
-    await refuse(...reasonOf(report));
+    showRefused(...reasonOf(report));
   }
 }
 
-function reasonOf({ sameModel, operations }) {
+function reasonOf({ sameModel, sameShapes, operations }) {
   if (!sameModel) return ["other-model", "This is the proof of another model, or of another version of it"];
+  if (!sameShapes) return ["wrong-shape", "What the host sent has not the shapes that this image gives"];
   const wrong = operations.filter(({ agrees }) => !agrees).map(({ name }) => name);
   if (!wrong.length) return ["verdict", "verifier.onnx does not accept it"];
   const names = new Intl.ListFormat("en").format(wrong);
   return ["operations", `${names} ${wrong.length > 1 ? "do" : "does"} not follow from what comes before`];
 }
 
-async function refuse(reason, text) {
-  // The key's use ends with its first refusal, before the next answer is judged: Verifier.drawKey says why.
-  await verifier.drawKey();
+function showRefused(reason, text) {
   showVerdict("refused", "Refused", `${text}.`, reason);
   showKey();
 }
 
 /** What is not an answer of this model is refused; anything else that goes wrong is said as it is. */
-async function fail(error) {
+function fail(error) {
+  hideReport();
   const ours = verifier === null || error.reason === "other-key";
   if (error instanceof Refusal && !ours) {
-    hideReport();
-    await refuse(error.reason, error.message);
+    showRefused(error.reason, error.message);
   } else if (error instanceof Refusal) {
-    // A page that has no verifier, or no key for it, accepts nothing.
-    $("send").disabled = true;
-    hideReport();
+    // A page that has no verifier, or a key that does not fit it, accepts nothing.
+    verifier = null;
     showVerdict("failed", "Cannot check", `${error.message}.`, error.reason);
   } else if (error instanceof HostError) {
-    hideReport();
     showVerdict("failed", "No answer from the host", `${error.message}.`, "host");
   } else {
-    hideReport();
     showVerdict("failed", "Cannot check", `This page failed: ${error.message}.`, "error");
     console.error(error);
   }
 }
 
 function showKey() {
-  const digests = digestsChecked() ? "the digests of its files were checked" : "this browser could not check the digests of its files";
   $("key-note").textContent =
     `Key number ${verifier.keys} of this page, drawn here in ${verifier.keyMs.toFixed(1)} ms and never sent; ` +
-    `a new one follows every refusal. Model ${verifier.contract.model?.name}, ${digests}.`;
+    `a new one follows every refusal. Model ${verifier.contract.model?.name}; the digests of its files were checked.`;
 }

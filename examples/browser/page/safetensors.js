@@ -45,14 +45,19 @@ export function decode(bytes) {
     refuse("the header is not JSON");
   }
   if (header === null || typeof header !== "object") refuse("the header is not an object");
-  const tensors = new Map();
-  for (const [name, entry] of Object.entries(header)) {
-    if (name === "__metadata__") continue;
+  const whole = (n) => Number.isSafeInteger(n) && n >= 0;
+  const entries = Object.entries(header).filter(([name]) => name !== "__metadata__");
+  const described = entries.map(([name, entry]) => {
     const { dtype, shape, data_offsets: span } = entry ?? {};
     const Values = Object.hasOwn(ARRAYS, dtype) ? ARRAYS[dtype] : refuse(`${name} has no known type`);
-    const whole = (n) => Number.isSafeInteger(n) && n >= 0;
     if (!Array.isArray(shape) || !shape.every(whole)) refuse(`${name} has no shape`);
     if (!Array.isArray(span) || span.length !== 2 || !span.every(whole)) refuse(`${name} has no place`);
+    return { name, dtype, shape, span, Values };
+  });
+  // In the order of their bytes: JavaScript lists names that are numbers before all others.
+  described.sort((a, b) => a.span[0] - b.span[0] || a.span[1] - b.span[1]);
+  const tensors = new Map();
+  for (const { name, dtype, shape, span, Values } of described) {
     const length = shape.reduce((product, n) => product * n, 1) * Values.BYTES_PER_ELEMENT;
     // One tensor after the other, without gaps: so no two of them share bytes.
     const start = body;

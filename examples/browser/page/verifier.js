@@ -18,7 +18,7 @@ export class Verifier {
   /** How many keys were drawn, and how long the last took, in ms. */
   keys = 0;
   keyMs = 0;
-  #key;
+  #key = null;
 
   /** Loads what was exported and draws a key. `shape`: that of the input that will be asked about. */
   static async load(shape) {
@@ -49,23 +49,40 @@ export class Verifier {
     }
   }
 
-  /**
-   * Replaces the key. To be done after every refusal, before anything else is judged: whether a forgery
-   * passes tells its maker something about the key, and after enough of such answers it can forge. A
-   * key that was never the reason of a refusal has told nothing (docs/GUARANTEES.md, section 4).
-   */
+  /** Replaces the key. */
   async drawKey() {
+    this.#key = null;
     const start = performance.now();
     this.#key = await drawKey(ort, this.keySession, this.contract.random);
     this.keyMs = performance.now() - start;
     this.keys += 1;
   }
 
+  /** Whether there is a key to judge with. */
+  get ready() {
+    return this.#key !== null;
+  }
+
   /**
    * Judges the answer in `bytes` to the input `values`. A Refusal if it is not an answer of this model;
    * otherwise what verifier.onnx found, operation by operation.
+   *
+   * Whatever is not accepted ends the key, before anybody hears of it: whether a forgery passes tells its
+   * maker something about the key, and after enough of such answers it can forge. A key that was never
+   * the reason of a refusal has told nothing (docs/GUARANTEES.md, section 4).
    */
   async check(values, shape, bytes) {
+    if (!this.ready) throw new Error("it has no key");
+    let report;
+    try {
+      report = await this.#judge(values, shape, bytes);
+    } finally {
+      if (!report?.accepted) await this.drawKey();
+    }
+    return report;
+  }
+
+  async #judge(values, shape, bytes) {
     const { tensors, metadata } = readAnswer(bytes, this.answer);
     const feeds = { ...this.#key };
     feeds[this.input.name] = new ort.Tensor("float32", values, shape);
@@ -90,6 +107,7 @@ export class Verifier {
     return {
       accepted: flag("verdict") && flag("same_model"),
       sameModel: flag("same_model"),
+      sameShapes: flag("same_shapes"),
       operations: operations.map((operation, i) => ({
         ...operation,
         score: scores[i],

@@ -32,6 +32,8 @@ pub(super) struct GraphBuilder {
     /// What the names start with that the builder makes up.
     prefix: &'static str,
     nodes: Vec<pb::NodeProto>,
+    /// See [`GraphBuilder::checking`].
+    checked: Option<String>,
     initializers: Vec<pb::TensorProto>,
     inputs: Vec<pb::ValueInfoProto>,
     outputs: Vec<pb::ValueInfoProto>,
@@ -57,6 +59,7 @@ impl GraphBuilder {
             opset,
             prefix,
             nodes: vec![],
+            checked: None,
             initializers: vec![],
             inputs: vec![],
             outputs: vec![],
@@ -72,8 +75,20 @@ impl GraphBuilder {
         Value(format!("{}{}.{}", self.prefix, hint.to_ascii_lowercase(), self.names))
     }
 
-    /// Nodes that exist already, each after what it reads, and their constants.
-    pub fn extend(&mut self, nodes: Vec<pb::NodeProto>, constants: Vec<pb::TensorProto>) {
+    /// Says which of the model's tensors the nodes that follow check, in their names: a runtime that
+    /// fails in one of them, at a claim of a wrong shape, names the node.
+    pub fn checking(&mut self, tensor: Option<&str>) {
+        self.checked = tensor.map(str::to_owned);
+    }
+
+    /// Nodes that exist already, each after what it reads, and their constants. Those without a name
+    /// get that of their output.
+    pub fn extend(&mut self, mut nodes: Vec<pb::NodeProto>, constants: Vec<pb::TensorProto>) {
+        for node in &mut nodes {
+            if let (true, Some(output)) = (node.name.is_empty(), node.output.first()) {
+                node.name.clone_from(output);
+            }
+        }
         self.nodes.extend(nodes);
         self.initializers.extend(constants);
     }
@@ -138,7 +153,12 @@ impl GraphBuilder {
     ) -> Value {
         let output = self.fresh(op_type);
         let inputs: Vec<&str> = inputs.iter().map(|value| value.0.as_str()).collect();
-        self.nodes.push(builder::node(op_type, &inputs, &[&output.0], attributes));
+        let mut node = builder::node(op_type, &inputs, &[&output.0], attributes);
+        if let Some(tensor) = &self.checked {
+            let own = output.0.trim_start_matches(self.prefix);
+            node.name = format!("{}check/{tensor}/{own}", self.prefix);
+        }
+        self.nodes.push(node);
         output
     }
 

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use nomopoly_build::arrays::{npz_bytes, read_npz};
+use nomopoly_build::runtime::onnx::pb;
 use nomopoly_build::runtime::{NamedTensor, TensorData};
+use prost::Message as _;
 
 use crate::bench::Bench;
 
@@ -62,7 +64,14 @@ fn a_baked_key_makes_a_secret_file_that_says_so() {
     let says = |bytes: &[u8], text: &str| {
         bytes.windows(text.len()).any(|window| window == text.as_bytes())
     };
-    assert!(says(&baked, "nomopoly.secret"));
+    let secret = |name: &str| {
+        let bytes = fs::read(bench.join("exported").join(name)).unwrap();
+        let file = pb::ModelProto::decode(bytes.as_slice()).unwrap();
+        let entry = file.metadata_props.into_iter().find(|entry| entry.key == "nomopoly.secret");
+        entry.unwrap().value
+    };
+    let all = ["prover.onnx", "verifier.onnx", "key.onnx"];
+    assert_eq!(all.map(secret), ["false", "true", "false"]);
     assert!(!says(&baked, "nomopoly.key/vectors/conv1"));
     #[cfg(unix)]
     assert_eq!(mode(&bench.join("exported/verifier.onnx")), 0o600);
@@ -71,6 +80,7 @@ fn a_baked_key_makes_a_secret_file_that_says_so() {
     bench.run(EXPORT.iter().chain(&["--bake-key"])).says(0, &[]);
     assert_ne!(fs::read(bench.join("exported/verifier.onnx")).unwrap(), baked);
     bench.run(EXPORT).says(0, &["public"]);
+    assert_eq!(all.map(secret), ["false"; 3]);
     assert!(says(&fs::read(bench.join("exported/verifier.onnx")).unwrap(), "nomopoly.key/vectors"));
 }
 
@@ -110,6 +120,7 @@ fn files_that_changed_after_the_export_are_named() {
     bench.run(CHECK).says(0, &[]);
     let text = fs::read_to_string(bench.join("exported/export.json")).unwrap();
     for (edit, says) in [
+        (text.replace("\"schema\": 1", "\"schema\": 0"), "schema 0"),
         (text.replace("\"schema\": 1", "\"schema\": 9"), "schema 9"),
         (text.replace("\"schema\": 1", "\"schema\": \"1\""), "no number `schema`"),
         (text.replace("\"inputs\"", "\"outputs_\""), "inputs"),

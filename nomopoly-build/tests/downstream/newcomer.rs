@@ -161,6 +161,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let expanded = nomopoly::Verifier::<Batch>::expand(&VerifierKey::random()?)?;
     let light = nomopoly::Verifier::<Batch>::from_expanded(&expanded)?;
     light.verify(&input.samples()?[1], &proven[1])?;
+    let foreign = nomopoly::Verifier::<Odd>::from_expanded(&expanded).err().expect("a foreign key");
+    assert!(matches!(foreign, nomopoly::Error::ModelChanged { .. }), "{foreign}");
     // Without weights there is one shape.
     let error = light.verify(&input, &whole).unwrap_err().to_string();
     assert!(error.contains("[3, 6]") && error.contains("[1, 6]"), "{error}");

@@ -285,10 +285,6 @@ pub struct ExportArguments {
     /// input, and the file is public]
     #[arg(long, conflicts_with = "check")]
     pub bake_key: bool,
-    /// Take inputs of the shapes that the model was compiled at and no others: a little faster
-    /// [default: dimensions that the model leaves open stay open]
-    #[arg(long)]
-    pub fixed_shapes: bool,
     /// Write nothing: check that the folder holds what was exported, of the model as it is compiled
     /// now
     #[arg(long)]

@@ -22,12 +22,7 @@ pub fn run(arguments: &ExportArguments, context: &Context) -> Result<(), Failure
     let name = compiled.graph().model().name();
     let audit = registry.recorded_audit(name)?.valid(&mut |reason| context.note(&reason));
     let key = arguments.bake_key.then(VerifierKey::random).transpose()?;
-    let options = Options {
-        bake: key.as_ref(),
-        audit: audit.as_ref(),
-        fixed_shapes: arguments.fixed_shapes,
-        ..Options::default()
-    };
+    let options = Options { bake: key.as_ref(), audit: audit.as_ref(), ..Options::default() };
     let exported = model::export(&compiled, &options)?;
     exported.write(&arguments.out)?;
     report(&exported.interface, arguments, context)

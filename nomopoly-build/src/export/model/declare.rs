@@ -22,10 +22,10 @@ pub(super) fn is_open(model: &CompiledModel) -> bool {
 
 /// The model's inputs as it declares them. Initialisers that are listed as inputs too are left out:
 /// they would not be constants to an optimiser.
-pub(super) fn inputs(model: &CompiledModel, size: Size) -> Vec<pb::ValueInfoProto> {
-    let declared = |info: &TensorInfo| match declared_input(model, &info.name) {
-        Some(input) if size == Size::Open => input.clone(),
-        _ => builder::value_info(&info.name, info.dtype, &info.shape),
+pub(super) fn inputs(model: &CompiledModel) -> Vec<pb::ValueInfoProto> {
+    let declared = |info: &TensorInfo| {
+        let input = declared_input(model, &info.name).cloned();
+        input.unwrap_or_else(|| builder::value_info(&info.name, info.dtype, &info.shape))
     };
     model.graph().inputs().iter().map(declared).collect()
 }

@@ -115,7 +115,7 @@ impl Interface {
                 shape: declare::extents(declared),
             })
         };
-        let inputs = declare::inputs(model, subject.size);
+        let inputs = declare::inputs(model);
         let inputs = inputs.iter().map(described);
         let outputs = declare::outputs(model, subject.size);
         let outputs = outputs.iter().map(described);

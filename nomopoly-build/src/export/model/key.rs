@@ -38,7 +38,7 @@ pub(super) fn random_name(operation: &str) -> String {
 /// # Errors
 /// As [`super::export`].
 pub fn key_tensors(model: &CompiledModel, key: &VerifierKey) -> Result<Vec<NamedTensor>, Error> {
-    let subject = Subject::new(model, false)?;
+    let subject = Subject::new(model)?;
     let mut tensors = vec![NamedTensor {
         name: KEY_IDENTITY.into(),
         shape: vec![IDENTITY_LEN],

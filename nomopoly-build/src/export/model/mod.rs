@@ -42,6 +42,7 @@ pub const SCORES: &str = "nomopoly.scores";
 pub const RESIDUALS: &str = "nomopoly.residuals";
 pub const SAME_MODEL: &str = "nomopoly.same_model";
 pub const SAME_KEY: &str = "nomopoly.same_key";
+pub const SAME_SHAPES: &str = "nomopoly.same_shapes";
 
 /// What to export.
 #[derive(Debug, Clone, Copy)]
@@ -50,16 +51,13 @@ pub struct Options<'a> {
     pub bake: Option<&'a VerifierKey>,
     /// Bytes of tensors from which on a file keeps them in another one beside it.
     pub inline_limit: usize,
-    /// Take inputs of the shapes that the model was compiled at and no others, where it leaves
-    /// dimensions open: a little faster.
-    pub fixed_shapes: bool,
     /// What an audit measured, for the guarantee in the files' metadata.
     pub audit: Option<&'a nomopoly_manifest::Audit>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { bake: None, inline_limit: INLINE_LIMIT, fixed_shapes: false, audit: None }
+        Self { bake: None, inline_limit: INLINE_LIMIT, audit: None }
     }
 }
 
@@ -84,7 +82,7 @@ impl Exported {
 /// cannot be exported: an operator set before 11, tensors with names of ours, an input that is an
 /// output as well, operations that the baseline perceptron judges.
 pub fn export(model: &CompiledModel, options: &Options) -> Result<Exported, Error> {
-    let subject = Subject::new(model, options.fixed_shapes)?;
+    let subject = Subject::new(model)?;
     let mut interface = Interface::new(&subject, options)?;
     let mut files = vec![];
     for (name, proto) in [
@@ -119,7 +117,7 @@ struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    fn new(model: &'a CompiledModel, fixed_shapes: bool) -> Result<Self, Error> {
+    fn new(model: &'a CompiledModel) -> Result<Self, Error> {
         let loaded = model.graph().model();
         let invalid = |reason: String| Error::InvalidGraph { model: loaded.name().into(), reason };
         if loaded.opset() < MIN_OPSET {
@@ -177,8 +175,7 @@ impl<'a> Subject<'a> {
                  compile them with one --proof-dim"
             )));
         }
-        let open = !fixed_shapes && declare::is_open(model);
-        let size = if open { Size::Open } else { Size::Fixed };
+        let size = if declare::is_open(model) { Size::Open } else { Size::Fixed };
         Ok(Self { model, proto, graph, proved, size })
     }
 

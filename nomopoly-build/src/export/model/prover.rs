@@ -14,7 +14,7 @@ pub(super) fn export(subject: &Subject, interface: &Interface) -> Result<pb::Mod
     let Subject { model, graph: original, .. } = subject;
     let mut graph = subject.builder();
     graph.extend(original.node.clone(), original.initializer.clone());
-    for input in declare::inputs(model, subject.size) {
+    for input in declare::inputs(model) {
         graph.declared_input(input);
     }
     declare::outputs(model, subject.size)

@@ -19,7 +19,7 @@ use super::super::{axis, head, replay};
 use super::comparison::{self, cast, compare, same_bytes};
 use super::interface::Interface;
 use super::key::{self, KEY_IDENTITY, vectors_name, weights_name};
-use super::{RESIDUALS, SAME_KEY, SAME_MODEL, SCORES, Subject, VERDICT, declare};
+use super::{RESIDUALS, SAME_KEY, SAME_MODEL, SAME_SHAPES, SCORES, Subject, VERDICT, declare};
 
 /// Name of a model's output as the verifier computes it.
 pub(super) fn recomputed_name(output: &str) -> String {
@@ -61,7 +61,7 @@ pub(super) fn export(
         recomputed.get(name).map_or_else(|| Value::named(name), |renamed| Value::named(renamed))
     };
 
-    for input in declare::inputs(model, subject.size) {
+    for input in declare::inputs(model) {
         graph.declared_input(input);
     }
     let outputs = declare::outputs(model, subject.size);
@@ -93,11 +93,13 @@ pub(super) fn export(
         let info = model.graph().info(name)?;
         let (dtype, rank) = (info.dtype, info.shape.len());
         let (claimed, truth) = (Value::named(name), value(name));
+        graph.checking(Some(name));
         let (score, residual) = compare(&mut graph, dtype, kind, width, &claimed, &truth);
         shapes.must_equal(rank == 0, &[SameShape::new(&truth, &claimed, rank)]);
         scores.push(score);
         residuals.push(residual);
     }
+    graph.checking(None);
     let equal = if subject.proved.is_empty() {
         shapes.equal(&mut graph)
     } else {
@@ -117,9 +119,9 @@ pub(super) fn export(
         graph.op_with("Concat", &flat.iter().collect::<Vec<_>>(), vec![axis(0)])
     };
     let mut scores = vector(&mut graph, &scores);
-    if let Some(equal) = equal {
+    if let Some(equal) = &equal {
         // Several may be of one operation, and what is wrong goes on to others: none is accepted.
-        scores = graph.op("Mul", &[&scores, &equal]);
+        scores = graph.op("Mul", &[&scores, equal]);
     }
     let scores = graph.output(&scores, SCORES, &[count]);
     let residuals = vector(&mut graph, &residuals);
@@ -132,6 +134,14 @@ pub(super) fn export(
         // The key is one of this file.
         None => same_bytes(&mut graph, &constant, &constant),
     };
+    let same_shapes = match &equal {
+        Some(equal) => {
+            let half = graph.scalar(0.5);
+            graph.op("Less", &[&half, equal])
+        }
+        // All are declared, and the runtime compares them.
+        None => same_bytes(&mut graph, &constant, &constant),
+    };
     let accepted =
         graph.op_with("ReduceMin", &[&scores], vec![builder::int_attribute("keepdims", 1)]);
     // From 0.5 on, and not of what is no number.
@@ -139,7 +149,12 @@ pub(super) fn export(
     let accepted = graph.op("Less", &[&below, &accepted]);
     let accepted = graph.op("And", &[&accepted, &same_model]);
     let accepted = graph.op("And", &[&accepted, &same_key]);
-    for (value, name) in [(accepted, VERDICT), (same_model, SAME_MODEL), (same_key, SAME_KEY)] {
+    for (value, name) in [
+        (accepted, VERDICT),
+        (same_model, SAME_MODEL),
+        (same_key, SAME_KEY),
+        (same_shapes, SAME_SHAPES),
+    ] {
         let scalar = graph.reshape(&value, &[]);
         graph.copy_as(&scalar, name);
         graph.declared_output(builder::value_info(name, DatumType::Bool, &[]));
@@ -273,6 +288,7 @@ impl<'a> Operations<'a> {
             let claimed = Value::named(name);
             let x: Vec<Value> = operation.inputs().iter().map(|input| value(input)).collect();
             let slide = &subject.slide(compiled);
+            graph.checking(Some(name));
             let residual = if compiled.in_transcript() {
                 let (Some(linear), Some(key)) = (operation.linear(), keys.by_operation.get(name))
                 else {
@@ -288,6 +304,7 @@ impl<'a> Operations<'a> {
             shapes.must_equal(scalar, &residual.same_shapes);
             residuals.push(residual);
         }
+        graph.checking(None);
         Ok(Self { heads, residuals })
     }
 
