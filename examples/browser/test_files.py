@@ -43,7 +43,7 @@ class Files(Case):
         self.expect_network_errors()
 
     def test_schema(self):
-        for schema, said in [(0, "older"), (2, "newer"), (None, "older")]:
+        for schema, said in [(1, "older"), (3, "newer"), (None, "older")]:
             with self.subTest(schema=schema):
                 self.page.unroute_all()
                 self.replace_files({}, schema=schema)

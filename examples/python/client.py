@@ -1,7 +1,9 @@
 """A client: asks a host for an inference and checks the answer. FOLDER is what `cargo nomopoly export`
 wrote; it comes with the client, never from the host.
 
-python client.py FOLDER INPUTS.npz http://HOST:PORT [KEY.npz of `cargo nomopoly key`]
+python client.py FOLDER INPUTS.npz http://HOST:PORT [KEY.npz]
+
+KEY.npz is what `cargo nomopoly key` drew, to be drawn anew after a refusal; without it a key is drawn for this call.
 """
 
 import io
@@ -14,6 +16,8 @@ import key
 import numpy as np
 from onnxruntime import InferenceSession
 
+if len(sys.argv) < 4:
+    sys.exit(__doc__)
 try:
     folder = pathlib.Path(sys.argv[1])
     export = exported.contract(folder)
@@ -28,6 +32,6 @@ try:
     verdict, *found = verifier.run(exported.RESULTS, sent | inputs | secret)
     if not verdict:
         raise ValueError(exported.reasons(export, *found))
-except Exception as error:  # no answer, or one that is not what this model gives
-    sys.exit(f"REFUSED: {error}")
+except Exception as error:  # no answer, or one that is not what this model gives; its words may be the host's
+    sys.exit(f"REFUSED: {ascii(str(error))[1:-1]}")
 print("ACCEPTED", {tensor["name"]: sent[tensor["name"]].tolist() for tensor in export["outputs"]})

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-SCHEMA = 1
+SCHEMA = 2
 # What the client reads of verifier.onnx's outputs, the verdict first; `reasons` takes the others.
 RESULTS = ["nomopoly." + name for name in ("verdict", "same_model", "same_key", "same_shapes", "scores")]
 PREFIXES = {"f": "float", "i": "int", "u": "uint"}
@@ -28,26 +28,37 @@ def claims(export):
 
 
 def read(file, expected):
-    """The arrays of an .npz: exactly those of `expected`, of its types and shapes, and finite."""
+    """The arrays of an .npz, a path or what a host sent: exactly those of `expected`, of its types and shapes, and
+    finite."""
+    where = file if isinstance(file, str) else "the host's answer"
     arrays = np.load(file, allow_pickle=False)  # a pickle from outside could run code here
+    if not isinstance(arrays, np.lib.npyio.NpzFile):
+        raise ValueError(f"{where} is one array, not an .npz of several")
     wanted = {tensor["name"] for tensor in expected}
     odd = [f"{name} is missing" for name in sorted(wanted.difference(arrays))]
     odd += [f"{name} is not asked for" for name in sorted(set(arrays) - wanted)]
     if odd:
-        raise ValueError(", ".join(odd))
+        raise ValueError(f"{where}: {', '.join(odd)}")
     checked = {}
     for tensor in expected:
         name, array, shape = tensor["name"], arrays[tensor["name"]], tensor["shape"]
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{where}: {name} is no array")
         dtype = PREFIXES.get(tensor["dtype"][0], "") + tensor["dtype"].lstrip("fiu")  # f32: float32; bool is bool
         if array.dtype.name != dtype:
-            raise ValueError(f"{name} is of {array.dtype.name}, not of {dtype}")
-        # None stands for an extent that the model leaves open: verifier.onnx knows which one is right.
-        if shape and (array.ndim != len(shape) or any(d not in (None, n) for d, n in zip(shape, array.shape))):
-            raise ValueError(f"{name} has shape {list(array.shape)}, not {shape}")
+            raise ValueError(f"{where}: {name} is of {array.dtype.name}, not of {dtype}")
+        # None stands for an extent that the model leaves open: verifier.onnx knows which one is right. No shape at
+        # all: not even the number of axes is known.
+        if shape is not None and not fits(array.shape, shape):
+            raise ValueError(f"{where}: {name} has shape {list(array.shape)}, not {shape}")
         if not np.isfinite(array).all():
-            raise ValueError(f"{name} is not finite")
+            raise ValueError(f"{where}: {name} is not finite")
         checked[name] = array.astype(dtype)  # in this machine's order of bytes
     return checked
+
+
+def fits(shape, expected):
+    return len(shape) == len(expected) and all(d in (None, n) for d, n in zip(expected, shape))
 
 
 def reasons(export, same_model, same_key, same_shapes, scores):
@@ -55,6 +66,6 @@ def reasons(export, same_model, same_key, same_shapes, scores):
     wrong = [] if same_key else ["the key is of another model"]
     wrong += [] if same_model else ["the proof is of another model"]
     if not same_shapes:  # which is a score of 0 for every operation
-        return ", ".join([*wrong, "what the host sent has not the shapes that these inputs give"])
+        return ", ".join([*wrong, "what the host sent does not have the shapes that these inputs give"])
     wrong += [f"{op['name']} scores {score}" for op, score in zip(export["operations"], scores) if not score >= 0.5]
     return ", ".join(wrong)

@@ -8,7 +8,7 @@ the exported files, and `claims.json` with claims of every attack of the audit a
 said of them. For every model:
 
 - the files pass ONNX's full check and use its standard domain;
-- each file's SHA-256 is that of `export.json`, and its metadata say what that says;
+- each file's SHA-256 is that of `export.json`, and its metadata agree with it;
 - honest runs of `prover.onnx` are accepted under fresh keys of `key.onnx`, at several scales;
 - what it recomputes of the outputs is what was claimed, up to rounding;
 - of every recorded claim, verdict and scores are Rust's;
@@ -65,6 +65,15 @@ def normals(shape):
     uniform = (bits.astype(np.float64) + 0.5) / 2.0**64
     radius = np.sqrt(-2 * np.log(np.clip(uniform[0], 2.0**-60, 1)))
     return (radius * np.cos(2 * np.pi * uniform[1])).astype(np.float32).reshape(shape)
+
+
+def near(tensor, claimed):
+    """Whether a tensor is another one up to rounding."""
+    if tensor.shape != claimed.shape or tensor.dtype != claimed.dtype:
+        return False
+    if not np.issubdtype(tensor.dtype, np.floating):
+        return np.array_equal(tensor, claimed)
+    return bool((np.abs(tensor - claimed) <= 1e-4 * np.abs(claimed).max(initial=0)).all())
 
 
 class Model:
@@ -136,8 +145,7 @@ def check(folder):
         for name, tensor in verdict.items():
             if name.startswith("nomopoly.recomputed/"):
                 claimed = proof[name.removeprefix("nomopoly.recomputed/")]
-                near = tensor.shape == claimed.shape and np.allclose(tensor, claimed, rtol=1e-4, atol=1e-6)
-                require(near, f"{name} is not what was claimed")
+                require(near(tensor, claimed), f"{name} is not what was claimed")
 
     edits = 0
     inputs = model.inputs(random, 1.0)
@@ -162,12 +170,14 @@ def check(folder):
     whole = {**proof, **key}
     for name, tensor in whole.items():
         rest = {other: whole[other] for other in whole if other != name}
-        as_it_is_not = [rest, {**rest, name: tensor[None]}]
-        for tensors in as_it_is_not:
+        for tensors, said in (
+            (rest, f"Required inputs (['{name}'])"),
+            ({**rest, name: tensor[None]}, f"rank for input: {name} "),
+        ):
             try:
                 model.judge(tensors, inputs)
             except RUNTIME_ERRORS as error:
-                require(name in str(error), f"`{name}` is not named: {error}")
+                require(said in str(error), f"{said!r} is not said: {error}")
             else:
                 require(False, f"without `{name}`, or with one of another rank, there is a verdict")
         try:

@@ -14,6 +14,7 @@ and checks at several others:
 Also with a baked key, with outputs that are scalars, and with a key of the command. The exit code is 1 on a failure.
 """
 
+import io
 import json
 import re
 import subprocess
@@ -24,7 +25,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from check_model_exports import RUNTIME_ERRORS, Model, require, run, session
+from check_model_exports import RUNTIME_ERRORS, Model, near, require, run, session
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "python"))
+import exported  # noqa: E402
 
 OPSETS = [11, 13, 18, 21, 23]
 SHAPES = [(1, 3, 24, 20), (2, 3, 24, 20), (3, 3, 17, 33), (1, 3, 40, 40)]
@@ -133,6 +137,19 @@ def drop_in(model, prover):
     require(len(prover.get_outputs()) > count, "prover.onnx proves nothing")
 
 
+def by_client(model, proof, scalar):
+    """The client of examples/python takes the proof, and not one in which a number is a vector of one."""
+    for claim in (proof, {**proof, scalar: proof[scalar][None]}):
+        file = io.BytesIO()
+        np.savez(file, **claim)
+        file.seek(0)
+        try:
+            exported.read(file, exported.claims(model.interface))
+            require(claim is proof, f"`{scalar}` of one axis is taken for a number")
+        except ValueError as error:
+            require(claim is not proof and scalar in str(error), str(error))
+
+
 def misshapen(model, *claim):
     """A claim of other shapes than those of its inputs: said so, or the runtime names the node that fails."""
     try:
@@ -157,6 +174,7 @@ def check_scalars(folder, must):
             proof = run(model.files["prover"], x)
             verdict = model.judge(proof, x, key)
             require(verdict["nomopoly.verdict"], f"scalars, {name}, {size}: {verdict}")
+            by_client(model, proof, "sum")
             for output in ("sum", "best"):
                 for claim in ([], [[]], [proof[output]] * 3, [proof[output] + 1], proof[output] + 1):
                     claim = np.array(claim, proof[output].dtype)
@@ -217,6 +235,9 @@ def main():
         for key in keys:
             verdict = model.judge(proof, image, key)
             require(verdict["nomopoly.verdict"], f"an honest run at {shape} is refused: {verdict}")
+            for output in ("probabilities", "label"):
+                recomputed = verdict[f"nomopoly.recomputed/{output}"]
+                require(near(recomputed, proof[output]), f"`{output}` is recomputed otherwise")
         require(run(baked, {**image, **proof})["nomopoly.verdict"], "refused with the baked key")
         in_rust(image["image"], proof, 0, "ACCEPTED")
 

@@ -2,11 +2,11 @@
 
 import { Refusal } from "./refusal.js";
 
-const SCHEMA = 1;
+const SCHEMA = 2;
 
 async function get(path) {
   const response = await fetch(path).catch(() => null);
-  if (!response?.ok) throw new Refusal("file-missing", `${path} cannot be had`);
+  if (!response?.ok) throw new Refusal("file-missing", `${path} cannot be loaded`);
   return new Uint8Array(await response.arrayBuffer());
 }
 

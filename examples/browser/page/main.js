@@ -43,14 +43,16 @@ $("ask").addEventListener("submit", async (event) => {
   $("send").setAttribute("aria-disabled", "true");
   const slow = setTimeout(() => showVerdict("busy", "Asking", "The host has not answered yet."), 400);
   await ask(Float32Array.from(levels, (level) => level / 16), new FormData(event.target).get("cheat")).catch(fail);
-  // Without a key nothing can be checked.
-  if (!verifier?.ready) verifier = null;
-  $("send").disabled = verifier === null;
+  if (!verifier?.ready) {
+    verifier = null;
+    $("send").disabled = true;
+    $("key-note").textContent = "This page has no key that it could check with: nothing is asked until it is loaded again.";
+  }
   clearTimeout(slow);
   $("send").removeAttribute("aria-disabled");
   busy = false;
   $("verdict").scrollIntoView({ block: "nearest" });
-  if (bitmap.levels.some((level, i) => level !== levels[i])) showChanged();
+  if (verifier && bitmap.levels.some((level, i) => level !== levels[i])) showChanged();
 });
 
 /** A verdict is about one image: it goes when the image does. */
@@ -76,7 +78,7 @@ async function ask(values, cheat) {
 
 function reasonOf({ sameModel, sameShapes, operations }) {
   if (!sameModel) return ["other-model", "This is the proof of another model, or of another version of it"];
-  if (!sameShapes) return ["wrong-shape", "What the host sent has not the shapes that this image gives"];
+  if (!sameShapes) return ["wrong-shape", "What the host sent does not have the shapes that this image gives"];
   const wrong = operations.filter(({ agrees }) => !agrees).map(({ name }) => name);
   if (!wrong.length) return ["verdict", "verifier.onnx does not accept it"];
   const names = new Intl.ListFormat("en").format(wrong);

@@ -47,9 +47,10 @@ export function showReport({ report, contract, sizes, roundTripMs }) {
 function meaning(accepted, { options: { soundness_bits: bits }, operations }) {
   const holder = "The verdict convinces whoever holds the key, here this page, and nobody else; and nothing is hidden, since the host sees the image and the page sees the model.";
   if (!accepted) return `Do not use this answer: part of it is not what this model gives for this image. ${holder}`;
-  const certified = operations.map(({ certified_deviation: deviation }) => deviation).filter((d) => d != null);
+  const certified = operations.filter(({ checked_by: by }) => by === "sketch").map((o) => o.certified_deviation ?? Infinity);
   if (!certified.length) return `Every operation was computed again here. ${holder}`;
-  const share = `${+(Math.max(...certified) * 100).toPrecision(2)} %`;
+  // Rounded up: to the next hundredth of a percent.
+  const share = `${Math.ceil(Math.max(...certified) * 1e4) / 100} %`;
   const odds = `2${superscript(-bits)}`;
   return `An operation checked by sketch that is wrong by ${share} of its output's norm or more passes with a probability of at most ${odds}, on inputs like those of its compilation and over a key that the host does not know. ${holder}`;
 }

@@ -76,19 +76,13 @@ impl GraphBuilder {
     }
 
     /// Says which of the model's tensors the nodes that follow check, in their names: a runtime that
-    /// fails in one of them, at a claim of a wrong shape, names the node.
+    /// fails in one of them, at a claim of another size, names the node.
     pub fn checking(&mut self, tensor: Option<&str>) {
         self.checked = tensor.map(str::to_owned);
     }
 
-    /// Nodes that exist already, each after what it reads, and their constants. Those without a name
-    /// get that of their output.
-    pub fn extend(&mut self, mut nodes: Vec<pb::NodeProto>, constants: Vec<pb::TensorProto>) {
-        for node in &mut nodes {
-            if let (true, Some(output)) = (node.name.is_empty(), node.output.first()) {
-                node.name.clone_from(output);
-            }
-        }
+    /// Nodes that exist already, each after what it reads, and their constants.
+    pub fn extend(&mut self, nodes: Vec<pb::NodeProto>, constants: Vec<pb::TensorProto>) {
         self.nodes.extend(nodes);
         self.initializers.extend(constants);
     }
@@ -155,7 +149,7 @@ impl GraphBuilder {
         let inputs: Vec<&str> = inputs.iter().map(|value| value.0.as_str()).collect();
         let mut node = builder::node(op_type, &inputs, &[&output.0], attributes);
         if let Some(tensor) = &self.checked {
-            let own = output.0.trim_start_matches(self.prefix);
+            let own = output.0.strip_prefix(self.prefix).unwrap_or(&output.0);
             node.name = format!("{}check/{tensor}/{own}", self.prefix);
         }
         self.nodes.push(node);

@@ -47,7 +47,7 @@ fn an_export_is_four_files_and_says_whose_they_are() {
     assert_eq!(before, again);
     assert_eq!(files(&bench.join("exported")), FILES);
     let export = &json["export"];
-    assert_eq!(export["schema"], 1);
+    assert_eq!(export["schema"], 2);
     assert_eq!(export["inputs"][0]["shape"], serde_json::json!([1, 3, 8, 8]));
     assert_eq!(export["operations"].as_array().unwrap().len(), 3);
     assert_eq!(export["secret"], false);
@@ -120,9 +120,9 @@ fn files_that_changed_after_the_export_are_named() {
     bench.run(CHECK).says(0, &[]);
     let text = fs::read_to_string(bench.join("exported/export.json")).unwrap();
     for (edit, says) in [
-        (text.replace("\"schema\": 1", "\"schema\": 0"), "schema 0"),
-        (text.replace("\"schema\": 1", "\"schema\": 9"), "schema 9"),
-        (text.replace("\"schema\": 1", "\"schema\": \"1\""), "no number `schema`"),
+        (text.replace("\"schema\": 2", "\"schema\": 1"), "schema 1"),
+        (text.replace("\"schema\": 2", "\"schema\": 9"), "schema 9"),
+        (text.replace("\"schema\": 2", "\"schema\": \"2\""), "no number `schema`"),
         (text.replace("\"inputs\"", "\"outputs_\""), "inputs"),
         (text.replace("\"key.onnx\"", "\"other.onnx\""), "does not name key.onnx"),
         (

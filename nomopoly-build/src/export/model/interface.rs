@@ -15,7 +15,7 @@ use super::verifier::{Judged, judged};
 use super::{Options, Subject, declare};
 
 /// Version of `export.json` and of the names of tensors.
-pub const INTERFACE_SCHEMA: u32 = 1;
+pub const INTERFACE_SCHEMA: u32 = 2;
 
 /// The contents of `export.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
