@@ -100,11 +100,12 @@ pub(super) fn export(
         residuals.push(residual);
     }
     graph.checking(None);
+    let constant = subject.identity_in(&mut graph);
     let equal = if subject.proved.is_empty() {
-        shapes.equal(&mut graph)
+        same_shapes(&mut graph, shapes, &constant)
     } else {
         let operations = Operations::new(subject, &mut graph, &keys, &value, &mut shapes)?;
-        let equal = shapes.equal(&mut graph);
+        let equal = same_shapes(&mut graph, shapes, &constant);
         let (of_operations, largest) = operations.judge(subject, &mut graph)?;
         scores.insert(0, of_operations);
         residuals.insert(0, largest);
@@ -119,27 +120,18 @@ pub(super) fn export(
         graph.op_with("Concat", &flat.iter().collect::<Vec<_>>(), vec![axis(0)])
     };
     let mut scores = vector(&mut graph, &scores);
-    if let Some(equal) = &equal {
+    if let Some(equal) = equal {
         // Several may be of one operation, and what is wrong goes on to others: none is accepted.
-        scores = graph.op("Mul", &[&scores, equal]);
+        scores = graph.op("Mul", &[&scores, &equal]);
     }
     let scores = graph.output(&scores, SCORES, &[count]);
     let residuals = vector(&mut graph, &residuals);
     graph.output(&residuals, RESIDUALS, &[count]);
 
-    let constant = subject.identity_in(&mut graph);
     let same_model = same_bytes(&mut graph, &identity, &constant);
     let same_key = match &keys.identity {
         Some(identity) => same_bytes(&mut graph, identity, &constant),
         // The key is one of this file.
-        None => same_bytes(&mut graph, &constant, &constant),
-    };
-    let same_shapes = match &equal {
-        Some(equal) => {
-            let half = graph.scalar(0.5);
-            graph.op("Less", &[&half, equal])
-        }
-        // All are declared, and the runtime compares them.
         None => same_bytes(&mut graph, &constant, &constant),
     };
     let accepted =
@@ -149,14 +141,10 @@ pub(super) fn export(
     let accepted = graph.op("Less", &[&below, &accepted]);
     let accepted = graph.op("And", &[&accepted, &same_model]);
     let accepted = graph.op("And", &[&accepted, &same_key]);
-    for (value, name) in [
-        (accepted, VERDICT),
-        (same_model, SAME_MODEL),
-        (same_key, SAME_KEY),
-        (same_shapes, SAME_SHAPES),
-    ] {
-        let scalar = graph.reshape(&value, &[]);
-        graph.copy_as(&scalar, name);
+    for (value, name) in [(accepted, VERDICT), (same_model, SAME_MODEL), (same_key, SAME_KEY)] {
+        give_flag(&mut graph, &value, name);
+    }
+    for name in [VERDICT, SAME_MODEL, SAME_KEY, SAME_SHAPES] {
         graph.declared_output(builder::value_info(name, DatumType::Bool, &[]));
     }
     for output in &outputs {
@@ -165,6 +153,27 @@ pub(super) fn export(
         }
     }
     Ok(subject.finish("verifier", interface, bake.is_some(), graph))
+}
+
+/// A bool of one element as a scalar under this name.
+fn give_flag(graph: &mut GraphBuilder, value: &Value, name: &str) {
+    let scalar = graph.reshape(value, &[]);
+    graph.copy_as(&scalar, name);
+}
+
+/// Gives [`SAME_SHAPES`], and what [`Shapes::equal`] does. It needs all of the graph, so it comes before the
+/// nodes that judge: a younger output that needs all would be computed first.
+fn same_shapes(graph: &mut GraphBuilder, shapes: Shapes, constant: &Value) -> Option<Value> {
+    let equal = shapes.equal(graph);
+    let same = if let Some(equal) = &equal {
+        let half = graph.scalar(0.5);
+        graph.op("Less", &[&half, equal])
+    } else {
+        // All are declared, and the runtime compares them.
+        same_bytes(graph, constant, constant)
+    };
+    give_flag(graph, &same, SAME_SHAPES);
+    equal
 }
 
 /// Adds the nodes between the revealed tensors. Outputs of the model are claims by their own names,
