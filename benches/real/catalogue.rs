@@ -113,7 +113,7 @@ const MODELS: &[Real] = &[
         "Magika's file types",
         &[("bytes", &[1, 2048])],
         &[],
-        8.
+        32.
     ),
     model!(
         "silero",
