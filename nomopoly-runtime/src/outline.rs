@@ -53,12 +53,6 @@ impl Outline {
         }
     }
 
-    /// ONNX `op_type` of the node that gives a tensor.
-    pub fn kind_of(&self, tensor: &str) -> Option<String> {
-        let gives = |node: &&OutlineNode| node.outputs.iter().any(|output| output == tensor);
-        self.nodes.iter().find(gives).map(|node| node.kind.clone())
-    }
-
     /// Checks that a proof says it is of this model.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! away, in rounding units. The head judges residuals, never raw tensors.
 
 use candle_core::Tensor;
-use nomopoly_manifest::{Check, DEFAULT_ENVELOPE, OperationKind};
+use nomopoly_manifest::{Check, DEFAULT_ENVELOPE};
 
 use crate::Result;
 use crate::generator::Generator;
@@ -54,20 +54,6 @@ impl Prepared {
             }
         };
         Ok(Self { expected, unit })
-    }
-
-    /// The same for a recomputed output of a whole model, whose inputs were recomputed too: no unit is
-    /// smaller than [`PATH_UNIT`] of the sample's largest element, nor than `least`.
-    ///
-    /// # Errors
-    /// When tensor arithmetic fails.
-    pub(crate) fn behind_a_path(self, least: f64) -> Result<Self> {
-        let batch = self.expected.dim(0)?;
-        let largest = self.expected.abs()?.reshape((batch, ()))?.max_keepdim(1)?;
-        let mut shape = vec![1; self.expected.rank()];
-        shape[0] = batch;
-        let floor = largest.affine(PATH_UNIT, 0.)?.maximum(least)?.reshape(shape)?;
-        Ok(Self { unit: self.unit.broadcast_maximum(&floor)?, ..self })
     }
 
     /// Residuals of claimed outputs `[B, ...output]`, in rounding units, `[B, n]`.
@@ -158,12 +144,7 @@ const MOVED_ELEMENT: u64 = 192;
 
 /// Tolerance for outputs of nodes without an artefact, which are recomputed: an element may differ
 /// by this many units of 2⁻²⁰ of the largest recomputed element.
-pub const UNTRAINED_TOLERANCE: f64 = DEFAULT_ENVELOPE * PATH_UNIT;
-
-/// Least rounding unit of a recomputed output, of the largest recomputed element: what lies between the
-/// last revealed tensor and the output rounds as well, otherwise in every runtime, and the unit of the
-/// output's own operation does not know of it.
-pub const PATH_UNIT: f64 = 16. * EPSILON;
+pub const UNTRAINED_TOLERANCE: f64 = 8. * 16. * EPSILON;
 
 /// How much that tolerance is widened: as the widest envelope that an operation of the model was
 /// compiled with, in envelopes of the default.
@@ -173,23 +154,9 @@ pub fn tolerance_width(envelopes: impl Iterator<Item = f64>) -> f64 {
 
 /// The least tolerance for such outputs of activations between -1 and 1: runtimes approximate them
 /// within some roundings of 1, however small the numbers are that come out.
-pub const BOUNDED_TOLERANCE: f64 = DEFAULT_ENVELOPE * EPSILON;
+pub const BOUNDED_TOLERANCE: f64 = 8. * EPSILON;
 
 /// ONNX operations whose outputs lie between -1 and 1.
 pub fn is_bounded(kind: &str) -> bool {
     matches!(kind, "Erf" | "HardSigmoid" | "Sigmoid" | "Softmax" | "Softsign" | "Tanh")
-}
-
-/// The least rounding unit of an operation's recomputed output, beside [`PATH_UNIT`]: one rounding of 1
-/// where it hands on what a bounded activation gave. `kind_of` tells which node gives a tensor.
-pub fn least_unit(operation: &Operation, kind_of: impl Fn(&str) -> Option<String>) -> f64 {
-    use OperationKind::{AveragePool, Flatten, MaxPool, Relu, Reshape};
-    let hands_on =
-        matches!(operation.spec().kind, AveragePool | Flatten | MaxPool | Relu | Reshape);
-    let given = operation.inputs().first().and_then(|input| kind_of(input));
-    if hands_on && given.is_some_and(|kind| is_bounded(&kind)) {
-        EPSILON
-    } else {
-        f64::from(f32::MIN_POSITIVE)
-    }
 }

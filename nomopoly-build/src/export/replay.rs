@@ -6,7 +6,6 @@ use nomopoly_manifest::OperationKind;
 use nomopoly_runtime::Result;
 use nomopoly_runtime::operations::linear::EPSILON;
 use nomopoly_runtime::operations::{Linear, Operation};
-use nomopoly_runtime::residual::PATH_UNIT;
 
 use super::graph::{GraphBuilder, Value};
 use super::matrix::Product;
@@ -14,8 +13,7 @@ use super::node::{self, Slide};
 use super::norms;
 use super::sketch::{self, Residual, SameShape};
 
-/// `|y - f(x)| / unit` for every element, from `expected`, which is f(x). `least`: of an output that a
-/// whole model recomputes, the least unit beside [`PATH_UNIT`] of the largest element.
+/// `|y - f(x)| / unit` for every element, from `expected`, which is f(x).
 ///
 /// # Errors
 /// When a tensor cannot be read from its device.
@@ -26,7 +24,6 @@ pub(super) fn residual(
     inputs: &[Value],
     expected: &Value,
     y: &Value,
-    least: Option<f64>,
 ) -> Result<Residual> {
     let unit = match operation.linear() {
         Some(linear) if linear.is_channels_first() => {
@@ -34,18 +31,6 @@ pub(super) fn residual(
         }
         Some(linear) => product_unit(graph, operation, linear, &inputs[0])?,
         None => unit(graph, operation, slide, inputs, expected)?,
-    };
-    let unit = match least {
-        None => unit,
-        Some(least) => {
-            let magnitudes = graph.op("Abs", &[expected]);
-            let largest = graph.reduce_all("ReduceMax", &magnitudes);
-            let floor = graph.affine(&largest, PATH_UNIT, 0.);
-            let least = graph.scalar(least);
-            let floor = graph.op("Max", &[&floor, &least]);
-            let floor = graph.reshape(&floor, &[]);
-            graph.op("Max", &[&unit, &floor])
-        }
     };
     let difference = graph.op("Sub", &[y, expected]);
     let residual = graph.op("Div", &[&difference, &unit]);

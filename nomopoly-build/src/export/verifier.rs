@@ -35,7 +35,7 @@ pub(super) fn export(compiled: &CompiledOperation) -> Result<Vec<u8>> {
                 }
                 _ => {
                     let expected = node::apply(&mut graph, operation, &x)?;
-                    replay::residual(&mut graph, operation, &slide, &x, &expected, &y, None)?
+                    replay::residual(&mut graph, operation, &slide, &x, &expected, &y)?
                 }
             };
             let difference = proof_residuals(&mut graph, &[(generator, y)], &proof, Size::Fixed)?;

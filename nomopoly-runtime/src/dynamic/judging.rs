@@ -7,11 +7,8 @@ use tract_onnx::prelude::Tensor as TractTensor;
 
 use crate::artefact::Network;
 use crate::operation_check::{OperationVerifier, Verdict};
-use crate::outline::Outline;
 use crate::report::{CheckedBy, OperationReport};
-use crate::residual::{
-    BOUNDED_TOLERANCE, UNTRAINED_TOLERANCE, is_bounded, least_unit, tolerance_width,
-};
+use crate::residual::{BOUNDED_TOLERANCE, UNTRAINED_TOLERANCE, is_bounded, tolerance_width};
 use crate::tensor::{NamedTensor, TensorData, f32_values, to_sample};
 use crate::{Error, Result};
 
@@ -26,7 +23,6 @@ pub(crate) fn checked_by(verifier: &OperationVerifier) -> CheckedBy {
 
 /// The verdict on one claimed output with its proof vector; `x` is the value of each input.
 pub(crate) fn verdict(
-    outline: &Outline,
     verifier: &OperationVerifier,
     x: &[&TractTensor],
     output: &NamedTensor,
@@ -51,9 +47,7 @@ pub(crate) fn verdict(
     let x = named.map(|(name, x)| to_sample(name, x, device)).collect::<Result<Vec<_>>>()?;
     let y = to_sample(name, output.to_tract()?.as_ref(), device)?;
     let p = Tensor::from_slice(vector, (1, vector.len()), device)?;
-    let least = least_unit(operation, |tensor| outline.kind_of(tensor));
-    let prepared = verifier.prepare_recomputed(&x, least)?;
-    verifier.judge(&prepared, &y, &p)?.pop().ok_or_else(|| Error::Operation {
+    verifier.verify(&x, &y, &p)?.pop().ok_or_else(|| Error::Operation {
         operation: name.to_owned(),
         reason: "it was not judged".into(),
     })

@@ -219,7 +219,7 @@ impl Bound {
             let x: Vec<&TractTensor> = x.iter().map(AsRef::as_ref).collect();
             let claimed =
                 claimed.get(name).ok_or_else(|| Error::MissingInput { input: name.to_owned() })?;
-            verdict(&self.outline, verifier, &x, claimed, &vector.vector, &self.device)
+            verdict(verifier, &x, claimed, &vector.vector, &self.device)
         };
         let Streamed { values, results } =
             stream::run(&self.plan, plan_inputs, &self.needs, judge)?;

@@ -207,22 +207,6 @@ impl OperationVerifier {
         Ok(PreparedInputs { inputs: inputs.to_vec(), prepared })
     }
 
-    /// As [`OperationVerifier::prepare`], of an output that a whole model recomputes, through a path that
-    /// rounds as well: see [`crate::residual::PATH_UNIT`] and [`crate::residual::least_unit`]. What is
-    /// sketched is not recomputed, and stays as it is.
-    pub(crate) fn prepare_recomputed(
-        &self,
-        inputs: &[Tensor],
-        least: f64,
-    ) -> Result<PreparedInputs> {
-        let mut prepared = self.prepare(inputs)?;
-        if self.contracted.is_none() {
-            let widened = prepared.prepared.map(|prepared| prepared.behind_a_path(least));
-            prepared.prepared = widened.transpose()?;
-        }
-        Ok(prepared)
-    }
-
     /// Judges claims about a batch: inputs `[B, ...]`, claimed outputs `[B, ...]`, proof vectors
     /// `[B, proof_dim]`; one verdict per sample. Claims that are not finite score 0.
     ///

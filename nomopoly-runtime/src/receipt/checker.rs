@@ -335,7 +335,7 @@ impl ReceiptVerifier {
         let x = operation.inputs().iter().map(value).collect::<Result<Vec<_>>>()?;
         let verdict = match (&opened.output, &opened.vector) {
             (OpenedOutput::Whole(output), OpenedVector::Shown(vector)) => {
-                verdict(&self.outline, verifier, &x, output, vector, &self.device)?
+                verdict(verifier, &x, output, vector, &self.device)?
             }
             (OpenedOutput::Parts(parts), _) => {
                 let mut shape = vec![1];

@@ -8,7 +8,7 @@ use nomopoly_runtime::exchange::{IDENTITY, IDENTITY_LEN, proof_name};
 use nomopoly_runtime::head::Head;
 use nomopoly_runtime::onnx::pb::tensor_proto::DataType;
 use nomopoly_runtime::onnx::{DatumType, builder, pb};
-use nomopoly_runtime::residual::{least_unit, tolerance_width};
+use nomopoly_runtime::residual::tolerance_width;
 use nomopoly_runtime::{CompiledOperation, Error, VerifierKey};
 
 use super::super::generator::Size;
@@ -307,9 +307,7 @@ impl<'a> Operations<'a> {
                 sketch::residual(graph, &sketched, &x[0], &claimed)?
             } else {
                 let truth = value(name);
-                let outline = subject.model.outline();
-                let least = least_unit(operation, |tensor| outline.kind_of(tensor));
-                replay::residual(graph, operation, slide, &x, &truth, &claimed, Some(least))?
+                replay::residual(graph, operation, slide, &x, &truth, &claimed)?
             };
             let scalar = operation.spec().output_shape.is_empty();
             shapes.must_equal(scalar, &residual.same_shapes);
